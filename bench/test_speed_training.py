@@ -68,3 +68,28 @@ def test_one_gradient(benchmark):
     y = random.integers(0, 2, 200)
     evaluate = cases.gradient(model, X, y)
     benchmark(evaluate)
+
+
+@pytest.mark.parametrize("side", ["levenberg_marquardt", "lbfgs", "pyrenn"])
+def test_levenberg_marquardt(benchmark, side):
+    """Benchmark 20 iterations for the inverse of a robot arm, beside L-BFGS and pyrenn's, in NumPy."""
+    benchmark.group = "20 iterations of [2, 20, 2] on 2000 samples, squared error"
+    a, b = np.random.default_rng(0).uniform(0, [[np.pi / 2], [3]], (2, 2000))
+    X = np.cos([a, a - np.pi / 2]).T + 0.7 * np.cos([a + b, a + b - np.pi / 2]).T
+    Y = np.column_stack([a, b])
+    options = {"output_activation": "identity", "loss": "squared_error", "random_state": 0}
+
+    def run():
+        model = fastnn.Model([2, 20, 2], **options)
+        return model.train(X, Y, num_passes=20, reg_lambda=0, reduction="mean", optimizer=side).loss[-1]
+
+    def run_pyrenn():
+        network = pyrenn.train_LM(X.T, Y.T, pyrenn.CreateNN([2, 20, 2]), k_max=20, E_stop=0)
+        return network["ErrorHistory"][-1] / len(X)
+
+    if side == "pyrenn":
+        pyrenn = pytest.importorskip("pyrenn")
+        np.random.seed(0)  # draws its weights
+        run = run_pyrenn
+    loss = benchmark.pedantic(run, rounds=3, warmup_rounds=1)
+    benchmark.extra_info.update(loss=loss)

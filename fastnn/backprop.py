@@ -12,7 +12,7 @@ from .engine import get_backend
 from .engine.job import make_optimizer_state
 from .network.description import Array
 from .network.views import LiveViews
-from .optimizers import LBFGS, Optimizer, resolve_optimizer
+from .optimizers import Minimiser, Optimizer, resolve_optimizer
 from .system.generators import draw_seed, resolve_random_state
 from .system.memory import check_memory
 from .system.validation import all_finite, check_flag, check_rate, check_samples, short_repr
@@ -33,7 +33,8 @@ class Backprop:
     model : Model
         The network. `step` changes its parameters in place.
     optimizer : str or Optimizer, default "sgd"
-        Optimizer of `step`, as in `Model.train`; "lbfgs", which chooses its own steps, is refused.
+        Optimizer of `step`, as in `Model.train`; those that choose their own steps, such as "lbfgs",
+        are refused.
     frozen : bool, default False
         Use the network that predicts: no dropout, and running statistics in place of the batch's. `step` is
         refused. With batch normalisation, a frozen network has derivatives by the samples alone.
@@ -103,10 +104,10 @@ class Backprop:
             )
         self.model = model
         self.optimizer = resolve_optimizer(optimizer)
-        if isinstance(self.optimizer, LBFGS):
+        if isinstance(self.optimizer, Minimiser):
             raise ValueError(
-                "optimizer 'lbfgs' chooses its own steps: train with Model.train, or pass forward and "
-                "backward to scipy.optimize.minimize"
+                f"optimizer {self.optimizer.name!r} chooses its own steps: train with Model.train, or pass "
+                "forward and backward to scipy.optimize.minimize"
             )
         self._frozen = check_flag(frozen, "frozen")
         random = resolve_random_state(random_state, None)
@@ -253,7 +254,11 @@ class Backprop:
         dS = self._check_derivatives(dS)
         n_bytes = dS.shape[0] * self.gradient.nbytes
         check_memory(n_bytes, "the gradients of all samples take", "pass fewer samples at a time")
-        return self._passes.sample_gradients(dS)
+        result, first = np.empty((len(dS), self.gradient.size), self._dtype), 0
+        for tile in self._passes.sample_gradients(dS):
+            result[first : first + len(tile)] = tile
+            first += len(tile)
+        return result
 
     def step(self, epsilon: float, reg_lambda: float = 0.0) -> None:
         """Let the optimizer change the model's parameters, given `gradient`.

@@ -327,8 +327,8 @@ class Model(Exportable, Savable):
             Number of samples in a step; the last batch of an epoch holds the remaining samples and may be
             smaller. By default all samples.
         optimizer : str or Optimizer, default "sgd"
-            "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw" or "lbfgs", or an object
-            such as ``fastnn.Adam(betas=(0.9, 0.99))``.
+            "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "lbfgs" or
+            "levenberg_marquardt", or an object such as ``fastnn.Adam(betas=(0.9, 0.99))``.
         schedule : str, Schedule or function, default "constant"
             Factor of `epsilon` at every step: "constant", "step_decay", "exponential_decay",
             "inverse_time_decay", "cosine_decay", "cosine_log", "warm_up" or "one_cycle", an object

@@ -42,6 +42,7 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "LevenbergMarquardt",
     "Momentum",
     "Nesterov",
     "RMSprop",
@@ -110,6 +111,7 @@ def _check_betas(betas: Any, name: str) -> tuple[float, ...]:
     return tuple(check_fraction(beta, f"{name}[{k}]") for k, beta in enumerate(betas))
 
 
+_check_positive = partial(check_number, least=0.0, exclusive_start=True)
 # A decay may be 1: nothing is forgotten.
 _check_momentum = partial(check_number, least=0.0, most=1.0)
 
@@ -452,8 +454,15 @@ class AdamW(Adam):
         return np.column_stack([super().coefficients(rates, steps), 1.0 - rates * self.weight_decay])
 
 
+class Minimiser(Optimizer):
+    """Base class of the optimizers that minimise one loss over all samples; an epoch is one iteration.
+
+    They choose the lengths of their steps, so that `epsilon` and schedules have no effect.
+    """
+
+
 @register(OPTIMIZERS, "lbfgs")
-class LBFGS(Optimizer):
+class LBFGS(Minimiser):
     """Limited-memory BFGS on full batches; an epoch is one iteration.
 
     On small data sets and smooth losses, L-BFGS needs far fewer epochs than the other optimizers. A line
@@ -497,6 +506,60 @@ class LBFGS(Optimizer):
     gtol: float = make_field(check_rate, default=1e-5)
     maxls: int = make_field(check_positive_count, default=20)
     maxfun: int | None = make_field(make_optional(check_positive_count), default=None)
+
+
+@register(OPTIMIZERS, "levenberg_marquardt")
+class LevenbergMarquardt(Minimiser):
+    """Levenberg-Marquardt: damped Gauss-Newton steps on full batches, for the squared error alone.
+
+    An iteration solves ``(J'J + reg_lambda + damping) step = g``, where J has the derivatives of all outputs
+    by the parameters and g is the gradient. The damping rises until the step lowers the objective, and falls
+    after the step (Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", 1963;
+    Hagan & Menhaj, "Training feedforward networks with the Marquardt algorithm", 1994). On smooth functions
+    without noise and up to some 200 parameters, it ends lower than L-BFGS, and sooner. Time and memory grow
+    with the square of the number of parameters, and from about 1,300 on L-BFGS is the better one. All
+    computation is in float64, whatever the model's dtype.
+
+    Parameters
+    ----------
+    damping : float, default 1e-3
+        First damping, above 0.
+    down, up : float, default 0.1 and 10
+        Factors of the damping after a step that lowers the objective, above 0 and below 1, and after one that
+        does not, above 1.
+    bayesian : bool, default False
+        Choose the strength of the L2 penalty by its evidence after every iteration, in place of `reg_lambda`
+        (MacKay, "A practical Bayesian framework for backpropagation networks", 1992; Foresee & Hagan,
+        "Gauss-Newton approximation to Bayesian learning", 1997). The penalty then applies to the biases too.
+        Choose it for noisy targets.
+    gtol : float, default 1e-7
+        Gradient tolerance: the training ends when no derivative exceeds this value.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of its range.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> import numpy as np
+    >>> X = np.linspace(-1, 1, 50)[:, None]
+    >>> model = fastnn.Model([1, 6, 1], output_activation="identity", loss="squared_error", random_state=0)
+    >>> history = model.train(X, np.sin(4 * X), num_passes=60, reg_lambda=0, optimizer="levenberg_marquardt")
+    >>> bool(history.loss[-1] < 1e-6)
+    True
+    """
+
+    damping: float = make_field(_check_positive, default=1e-3)
+    down: float = make_field(partial(_check_positive, most=1.0, exclusive_end=True), default=0.1)
+    up: float = make_field(partial(check_number, least=1.0, exclusive_start=True), default=10.0)
+    bayesian: bool = make_field(check_flag, default=False)
+    gtol: float = make_field(check_rate, default=1e-7)
+
+
+# Names of the optimizers that have an update rule.
+STEPPING = [name for name, optimizer in OPTIMIZERS.items() if not issubclass(optimizer, Minimiser)]
 
 
 def resolve_optimizer(optimizer: Any, name: str = "optimizer") -> Optimizer:

@@ -15,6 +15,7 @@ import pytest
 from processes import PATIENCE
 
 import fastnn
+from fastnn.estimators.solvers import SOLVERS
 from fastnn.losses import LOSSES, REGRESSION_LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference.layer import ACTIVATIONS
@@ -99,7 +100,7 @@ LISTS = [
     (fastnn.Model.train, "optimizer", OPTIMIZERS),
     (fastnn.Model.train, "schedule", SCHEDULES),
     (fastnn.MLPClassifier, "activation", {*ACTIVATIONS, "logistic"}),
-    (fastnn.MLPClassifier, "solver", OPTIMIZERS),
+    (fastnn.MLPClassifier, "solver", SOLVERS),
     (fastnn.MLPRegressor, "loss", REGRESSION_LOSSES),
 ]
 

@@ -6,10 +6,15 @@ from typing import Any
 
 import numpy as np
 
+from ..losses import SquaredError
 from ..network.description import Array, Network
+from ..optimizers import LevenbergMarquardt, Optimizer
 from ..system.messages import warn
 from ..system.validation import all_finite, check_samples
 from .job import MatrixLike, Memory
+
+# Number of parameters above which Levenberg-Marquardt is slower than L-BFGS.
+MANY_PARAMETERS = 1000
 
 
 def check_data(network: Network, X: MatrixLike, y: Any, suffix: str = "") -> tuple[Array, Array]:
@@ -24,6 +29,27 @@ def check_batches(network: Network, batch_size: int, n_samples: int) -> None:
         raise ValueError(
             "batch_size=1 does not work with batch_norm: a sample minus the mean of its batch is 0, and "
             "nothing is learned. Choose larger batches"
+        )
+
+
+def check_optimizer(network: Network, optimizer: Optimizer) -> None:
+    """Raise ValueError for an optimizer that cannot train the network; warn of one that is slow."""
+    if not isinstance(optimizer, LevenbergMarquardt):
+        return
+    if type(network.loss) is not SquaredError:
+        raise ValueError(
+            f"{optimizer.name!r} minimises the squared error alone, got loss={network.loss!r}: choose "
+            "'lbfgs', or loss='squared_error'"
+        )
+    if network.batch_norm:
+        raise ValueError(
+            f"{optimizer.name!r} needs the derivatives of every sample by itself, which batch_norm mixes: "
+            "leave batch_norm out, or choose 'lbfgs'"
+        )
+    if network.n_used_parameters > MANY_PARAMETERS:
+        warn(
+            f"{optimizer.name!r} is slow for {network.n_used_parameters} parameters, with whose square its "
+            f"iterations grow: above {MANY_PARAMETERS}, 'lbfgs' is usually faster"
         )
 
 

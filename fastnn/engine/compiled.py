@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from .compiled_lbfgs import NumbaLBFGSTrainer
 from .compiled_passes import CompiledPasses, CompiledUpdate
 from .compiled_trainer import NumbaTrainer
 from .job import MatrixLike, is_sparse
+from .levenberg_marquardt import LevenbergMarquardtTrainer
 from .own_losses import get_loss_pointer, raise_loss_error
 from .protocol import Backend
 from .tiles import choose_tile_width, count_tile_rows, find_widest_tile
@@ -32,8 +34,11 @@ T = TypeVar("T")
 class NumbaBackend(Backend):
     """Backend of the compiled kernels."""
 
-    trainer, lbfgs_trainer = NumbaTrainer, NumbaLBFGSTrainer
-    passes, update = CompiledPasses, CompiledUpdate
+    trainer, passes, update = NumbaTrainer, CompiledPasses, CompiledUpdate
+    minimisers: ClassVar = {
+        "lbfgs": NumbaLBFGSTrainer,
+        "levenberg_marquardt": partial(LevenbergMarquardtTrainer, CompiledPasses),
+    }
 
     def __init__(self) -> None:
         if announce_compilation not in compilation_listeners:

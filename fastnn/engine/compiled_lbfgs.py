@@ -24,9 +24,9 @@ from .arguments import (
     make_training_workspace,
 )
 from .job import Job
-from .minimisation import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
+from .minimisation import ENDINGS, Ending, MinimiserMemory, check_parameters, make_lbfgs_limits
 from .own_losses import raise_loss_error
-from .protocol import LBFGSTrainer
+from .protocol import MinimisingTrainer
 from .shared_calls import SharedCalls
 from .tiles import choose_training_width
 
@@ -34,7 +34,7 @@ from .tiles import choose_training_width
 NON_FINITE = ("", "a parameter", "a running statistic of batch normalisation", "the loss")
 
 
-class NumbaLBFGSTrainer(LBFGSTrainer):
+class NumbaLBFGSTrainer(MinimisingTrainer):
     """L-BFGS trainer on the compiled kernels."""
 
     def __init__(
@@ -43,7 +43,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         parameters: Array,
         statistics: Array,
         job: Job,
-        memory: LBFGSMemory | None = None,
+        memory: MinimiserMemory | None = None,
     ) -> None:
         super().__init__(network, parameters, statistics, job)
         n_samples, size = job.n_samples, network.n_parameters
@@ -100,14 +100,14 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
     # --- resumed training runs ---------------------------------------------------------------------------
 
     @property
-    def memory(self) -> LBFGSMemory | None:
+    def memory(self) -> MinimiserMemory | None:
         if self.non_finite:
             return None
         state, (vectors, numbers, counts) = self._state, self._minimiser
         progress = np.array([self.n_passes], np.int64)
-        return LBFGSMemory(vectors, numbers, counts, state.statistics_at_point, state.losses, progress)
+        return MinimiserMemory(vectors, numbers, counts, state.statistics_at_point, state.losses, progress)
 
-    def _check_pairs(self, memory: LBFGSMemory) -> int:
+    def _check_pairs(self, memory: MinimiserMemory) -> int:
         """Return the number M of pairs for which a memory has room.
 
         The kernels use the counts as indices without a check: a count that is out of range, and an array of
@@ -142,7 +142,7 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
             raise ValueError("the state of L-BFGS contradicts itself or the network: train again")
         return M
 
-    def _restore_memory(self, memory: LBFGSMemory, n_before: int) -> None:
+    def _restore_memory(self, memory: MinimiserMemory, n_before: int) -> None:
         """Copy a memory with room for `n_before` pairs; decide anew whether the minimisation has ended."""
         state, (vectors, numbers, counts) = self._state, self._minimiser
         M, first = (len(vectors) - lbfgs.PAIRS) // 2, lbfgs.PAIRS
@@ -180,14 +180,6 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         return ENDINGS.get(int(self._minimiser.counts[lbfgs.STATUS]))
 
     @property
-    def value(self) -> float:
-        return float(self._minimiser.numbers[lbfgs.VALUE])
-
-    @property
-    def objective(self) -> float:
-        return float(self._state.losses[2])
-
-    @property
     def _n_evaluations(self) -> int:
         counts = self._minimiser.counts
         # `advance` counts an evaluation of a line search when it asks for the evaluation.
@@ -222,3 +214,5 @@ class NumbaLBFGSTrainer(LBFGSTrainer):
         Ctrl-C is raised before `SharedCalls.run` returns.
         """
         self.non_finite = NON_FINITE[self._call()]
+        state = self._state
+        self.objective = float(state.losses[2] if self.n_steps else state.minimiser.numbers[lbfgs.VALUE])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -87,23 +88,20 @@ class CompiledPasses:
                 call.set(adds=False)
         return buffers.dX if inputs else None
 
-    def sample_gradients(self, dS: Array) -> Array:
-        buffers, n, T = self._last, len(dS), self._last.passes.width
+    def sample_gradients(self, dS: Array) -> Iterator[Array]:
+        buffers, n, P = self._last, len(dS), self._network.n_parameters
+        T = n if buffers.by_rows else buffers.passes.width
+        call = buffers.backward.get((passes.EACH, False))
+        if call is None:
+            call = self._prepare_backward(buffers, passes.EACH, False)
+            call.set(gradient=allocate_zeros(P * T, self._network.dtype))
+        found = call.arguments["gradient"]
+        J = found.reshape(n, P) if buffers.by_rows else found.reshape(P, T).T
         buffers.dS[...] = dS
-        P, dtype = self._network.n_parameters, self._network.dtype
-        result = np.zeros((n, P), dtype)
-        call = self._prepare_backward(buffers, passes.EACH, False)
-        if buffers.by_rows:
-            call.set(gradient=result.reshape(-1))
-            call()
-            return result
-        tile = allocate_zeros(P * T, dtype)
-        call.set(gradient=tile)
         for k in range(-(-n // T)):
             call.set(tiles=(k, k + 1))
             call()
-            result[k * T : (k + 1) * T] = tile.reshape(P, T).T[: n - k * T]
-        return result
+            yield J[: n - k * T]
 
     def layer_outputs(self, X: Array) -> list[Array]:
         self.forward(X, by_rows=False)

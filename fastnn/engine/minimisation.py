@@ -1,4 +1,4 @@
-"""Limits, endings and memory of minimisations by L-BFGS, for the trainers of both backends."""
+"""Endings and memory of minimisations, and limits of L-BFGS, for the trainers of both backends."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ ENDINGS = {
 
 
 @dataclass
-class LBFGSMemory:
-    """State of a training by L-BFGS besides the parameters, from which another training can be resumed.
+class MinimiserMemory:
+    """State of a minimisation besides the parameters, from which another training can be resumed.
 
-    The backends fill the arrays differently. P is the length of the flat parameter vector.
+    The trainers fill the arrays differently. P is the length of the flat parameter vector.
     """
 
     vectors: Sequence[Array]  # each (P,), float64: points, gradients and pairs of the minimiser
     numbers: NDArray[np.float64]  # (N,): numbers of the minimiser and of its line search
     counts: NDArray[np.int64]  # (C,): counts of the minimiser, and its status
     statistics: Array  # running statistics after the last evaluation
-    losses: NDArray[np.float64]  # (3,): loss and penalty at the last point, and the recorded objective
+    losses: NDArray[np.float64]  # (3,) of L-BFGS: loss and penalty at the last point, and the objective
     progress: NDArray[np.int64]  # (1,): iterations done
 
 
@@ -59,7 +59,7 @@ def check_parameters(iterate: Array, parameters: Array) -> None:
     """Raise ValueError unless the parameters of a resumed training equal its last iterate."""
     if not np.array_equal(iterate.astype(parameters.dtype), parameters):
         raise ValueError(
-            "resume: the parameters have been changed since the training by 'lbfgs', which would not "
+            "resume: the parameters have been changed since the minimisation, which would not "
             "continue from the new ones: leave resume out to begin a new training from the present parameters"
         )
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import NamedTuple
+from functools import partial
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from . import limits
 from .arrays import make_dense, shape_targets
 from .checks import find_non_finite, warn_of_overflow
 from .job import Job, MatrixLike, Memory
+from .levenberg_marquardt import LevenbergMarquardtTrainer
 from .numpy_lbfgs import NumpyLBFGSTrainer
 from .numpy_passes import NumpyPasses, NumpyUpdate
 from .protocol import Backend, StepTrainer
@@ -85,8 +87,11 @@ class NumpyTrainer(StepTrainer):
 class NumpyBackend(Backend):
     """Backend of the NumPy reference."""
 
-    trainer, lbfgs_trainer = NumpyTrainer, NumpyLBFGSTrainer
-    passes, update = NumpyPasses, NumpyUpdate
+    trainer, passes, update = NumpyTrainer, NumpyPasses, NumpyUpdate
+    minimisers: ClassVar = {
+        "lbfgs": NumpyLBFGSTrainer,
+        "levenberg_marquardt": partial(LevenbergMarquardtTrainer, NumpyPasses),
+    }
 
     def outputs(
         self,

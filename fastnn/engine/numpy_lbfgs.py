@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 
 from ..network.description import Array, Network
 from ..optimizers import LBFGS
 from ..reference import train
 from ..reference.lbfgs import SEARCH_FAILED, Iterate, Limits, apply_limits, minimise
-from . import limits
 from .arrays import make_dense, shape_targets
 from .checks import find_non_finite
 from .job import Job
-from .minimisation import ENDINGS, Ending, LBFGSMemory, check_parameters, make_lbfgs_limits
-from .protocol import LBFGSTrainer
-
-# Points of a line search may overflow; iterates are checked afterwards.
-_quiet = np.errstate(all="ignore")
+from .minimisation import ENDINGS, Ending, MinimiserMemory, check_parameters, make_lbfgs_limits
+from .protocol import MinimisingTrainer
 
 
-class NumpyLBFGSTrainer(LBFGSTrainer):
+class NumpyLBFGSTrainer(MinimisingTrainer):
     """L-BFGS trainer on the NumPy reference."""
 
     def __init__(
@@ -30,7 +24,7 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         parameters: Array,
         statistics: Array,
         job: Job,
-        memory: LBFGSMemory | None = None,
+        memory: MinimiserMemory | None = None,
     ) -> None:
         super().__init__(network, parameters, statistics, job)
         weights = (job.weight_scale * job.weights).astype(network.dtype)
@@ -39,8 +33,7 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         self._reg_lambda = job.reg_lambda * (job.weight_scale if job.of_objective else 1.0)
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
         ends = Limits(*make_lbfgs_limits(job))
-        self._n_iterations = 0
-        self._loss = self._penalty = self._objective = np.nan
+        self._loss = self._penalty = self.objective = np.nan
         self._last: Iterate | None = None
         if memory is not None:
             self._last = apply_limits(self._restore_iterate(memory), ends)
@@ -51,20 +44,20 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         )
 
     @property
-    def memory(self) -> LBFGSMemory | None:
+    def memory(self) -> MinimiserMemory | None:
         last = self._last
         if last is None or self.non_finite:
             return None
-        return LBFGSMemory(
+        return MinimiserMemory(
             [last.x, last.gradient, *last.S, *last.Y],
             np.array([last.value, last.before]),
             np.array([last.n_iterations, last.n_evaluations, last.status], np.int64),
             self.statistics,
-            np.array([self._loss, self._penalty, self._objective]),
+            np.array([self._loss, self._penalty, self.objective]),
             np.array([self._n_iterations, 0], np.int64),
         )
 
-    def _restore_iterate(self, memory: LBFGSMemory) -> Iterate:
+    def _restore_iterate(self, memory: MinimiserMemory) -> Iterate:
         """Return the iterate of a memory; raise ValueError if it contradicts itself or the network."""
         x_and_gradient, pairs = memory.vectors[:2], memory.vectors[2:]
         n = len(pairs) // 2
@@ -80,7 +73,7 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
             and memory.losses.shape == (3,)
         ):
             raise ValueError("the state of L-BFGS contradicts itself or the network: train again")
-        self._loss, self._penalty, self._objective = memory.losses.tolist()
+        self._loss, self._penalty, self.objective = memory.losses.tolist()
         (value, before), (n_iterations, n_evaluations, status) = (
             memory.numbers.tolist(),
             memory.counts.tolist(),
@@ -91,38 +84,17 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         return Iterate(n_iterations, n_evaluations, x, value, gradient, status, before, S, Y)
 
     @property
-    def n_steps(self) -> int:
-        return self._n_iterations
-
-    @property
     def ending(self) -> Ending | None:
         return None if self._last is None else ENDINGS.get(self._last.status)
 
-    @property
-    def value(self) -> float:
-        return np.nan if self._last is None else self._last.value
-
-    @property
-    def objective(self) -> float:
-        return self._objective
-
-    @_quiet
-    def run(self, last_pass: int, last_step: int | None = None) -> bool:
-        finished = time.perf_counter() + limits.CALL_SECONDS
-        last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
-        is_due = False
-        while self.n_steps < last_pass and not self.halted and not is_due:
-            self._last = iterate = next(self._iterates)
-            is_due = time.perf_counter() > finished
-            if not iterate.n_iterations or iterate.n_iterations > self.n_steps:
-                self.non_finite = self._find_non_finite(iterate)
-                if self.non_finite:
-                    return False
+    def _advance(self) -> None:
+        self._last = iterate = next(self._iterates)
+        if not iterate.n_iterations or iterate.n_iterations > self.n_steps:
+            self.non_finite = self._find_non_finite(iterate)
+            if not self.non_finite:
                 self._keep(iterate)
-            elif not np.isfinite(self._loss + self._penalty):  # all trials of the line search overflowed
-                self.non_finite = "the loss"
-                return False
-        return True
+        elif not np.isfinite(self._loss + self._penalty):  # all trials of the line search overflowed
+            self.non_finite = "the loss"
 
     def _evaluate(self, values: Array) -> tuple[float, Array]:
         """Return the objective and its gradient (P,), both in float64, at the parameters `values`."""
@@ -143,21 +115,12 @@ class NumpyLBFGSTrainer(LBFGSTrainer):
         return find_non_finite(point, self._statistics_at_point) or of_loss
 
     def _keep(self, iterate: Iterate) -> None:
-        job, network = self._job, self._network
+        job = self._job
         self.statistics[...] = self._statistics_at_point
+        self.objective = job.loss_share * self._loss + self._penalty
         if not iterate.n_iterations:
             return
-        self._objective = job.loss_share * self._loss + self._penalty
-        point = iterate.x.astype(network.dtype)
-        record = job.record(self._n_iterations)
-        if record is not None and job.of_objective:
-            self.records.losses[record] = self._objective * job.n_samples
-        elif record is not None:
-            self.records.losses[record] = self._loss / job.weight_scale
-            self.records.norms[record] = np.linalg.norm(iterate.gradient)
-            pairs = zip(network.weights(point), network.weights(self.current), strict=True)
-            for layer, (W, old) in enumerate(pairs):
-                size = np.linalg.norm(old)
-                self.records.ratios[record, layer] = np.linalg.norm(W - old) / size if size else 0.0
-        self.current[...] = point
+        point = iterate.x.astype(self._network.dtype)
+        norm = float(np.linalg.norm(iterate.gradient))
+        self._record(point, self._loss / job.weight_scale, norm)
         self._n_iterations += 1

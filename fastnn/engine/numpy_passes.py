@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..network.description import Array, Network, allocate_zeros
@@ -52,13 +54,13 @@ class NumpyPasses:
             self.gradient += before
         return dX if inputs else None
 
-    @_quiet
-    def sample_gradients(self, dS: Array) -> Array:
+    def sample_gradients(self, dS: Array) -> Iterator[Array]:
         result = np.zeros((len(dS), self._network.n_parameters), self._network.dtype)
         for sample, gradient in enumerate(result):
-            backward_pass(self.chain, np.where(np.arange(len(dS))[:, None] == sample, dS, 0))
+            with np.errstate(all="ignore"):
+                backward_pass(self.chain, np.where(np.arange(len(dS))[:, None] == sample, dS, 0))
             gather_gradient(self._network, self.chain, gradient)
-        return result
+        yield result
 
     def layer_outputs(self, X: Array) -> list[Array]:
         self.forward(X)

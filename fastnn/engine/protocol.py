@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Iterator, Mapping
+from typing import ClassVar, Protocol
 
 import numpy as np
 
@@ -12,8 +13,9 @@ from fastnn_kernels.calls.training import Records
 
 from ..network.description import Array, Network
 from ..optimizers import Optimizer
+from . import limits
 from .job import Job, MatrixLike, Memory
-from .minimisation import Ending, LBFGSMemory
+from .minimisation import Ending, MinimiserMemory
 
 
 class Trainer(ABC):
@@ -61,7 +63,7 @@ class Trainer(ABC):
 
 
 class StepTrainer(Trainer):
-    """Base class of the trainers whose job has any other optimizer than `LBFGS`."""
+    """Base class of the trainers whose job has any other optimizer than a `Minimiser`."""
 
     def __init__(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
@@ -78,8 +80,8 @@ class StepTrainer(Trainer):
         return self.n_passes > 0 and bool(0 < self._job.patience < self.memory.plateau[1])
 
 
-class LBFGSTrainer(Trainer):
-    """Base class of the trainers whose job has the optimizer `LBFGS`; an iteration is a step and an epoch.
+class MinimisingTrainer(Trainer):
+    """Base class of the trainers whose job has a `Minimiser`; an iteration is a step and an epoch.
 
     They minimise the loss plus the penalty ``reg_lambda / 2 |W|^2``. The loss is divided by the sum of the
     sample weights if `Job.reduction` is "mean", and the penalty if `Job.of_objective` is set. Parameters and
@@ -88,9 +90,29 @@ class LBFGSTrainer(Trainer):
     the network is a ValueError.
     """
 
+    objective = np.nan  # after the last iteration, with the loss multiplied by `Job.loss_share`
+    _n_iterations = 0
+
+    @property
+    def n_steps(self) -> int:  # noqa: D102
+        return self._n_iterations
+
+    def run(self, last_pass: int, last_step: int | None = None) -> bool:  # noqa: D102
+        finished = time.perf_counter() + limits.CALL_SECONDS
+        last_pass = self._job.last_step(last_pass, last_step)
+        while self.n_steps < last_pass and not self.halted and not self.non_finite:
+            with np.errstate(all="ignore"):  # trial points may overflow; iterates are checked
+                self._advance()
+            if time.perf_counter() > finished:
+                break
+        return not self.non_finite
+
+    def _advance(self) -> None:
+        """Do a part of an iteration."""
+
     @property
     @abstractmethod
-    def memory(self) -> LBFGSMemory | None:
+    def memory(self) -> MinimiserMemory | None:
         """State from which another training can be resumed; None after a divergence."""
 
     @property
@@ -103,15 +125,23 @@ class LBFGSTrainer(Trainer):
         """True if the minimisation has ended: it has converged, reached a limit or failed."""
         return self.ending is not None
 
-    @property
-    @abstractmethod
-    def value(self) -> float:
-        """Value of the minimised function at the last point evaluated."""
+    def _record(self, point: Array, loss: float, gradient_norm: float) -> None:
+        """Record an iteration that leads to the parameters `point`, and copy these.
 
-    @property
-    @abstractmethod
-    def objective(self) -> float:
-        """Objective after the last iteration, with the loss multiplied by `Job.loss_share`."""
+        `loss` is the sum of the weighted losses, whatever `Job.reduction` is.
+        """
+        job, network = self._job, self._network
+        record = job.record(self.n_steps)
+        if record is not None and job.of_objective:
+            self.records.losses[record] = self.objective * job.n_samples
+        elif record is not None:
+            self.records.losses[record] = loss
+            self.records.norms[record] = gradient_norm
+            pairs = zip(network.weights(point), network.weights(self.current), strict=True)
+            for layer, (W, old) in enumerate(pairs):
+                size = np.linalg.norm(old)
+                self.records.ratios[record, layer] = np.linalg.norm(W - old) / size if size else 0.0
+        self.current[...] = point
 
 
 class Passes(Protocol):
@@ -146,8 +176,11 @@ class Passes(Protocol):
         which the next pass may overwrite, if `inputs`.
         """
 
-    def sample_gradients(self, dS: Array) -> Array:
-        """Return the gradient of every sample (n, P) of a network that does not normalise."""
+    def sample_gradients(self, dS: Array) -> Iterator[Array]:
+        """Yield the gradients (m, P) of some consecutive samples each, of a network that does not normalise.
+
+        The next pass or iteration may overwrite them.
+        """
 
     def layer_outputs(self, X: Array) -> list[Array]:
         """Return the outputs (n, units) of every layer."""
@@ -176,6 +209,9 @@ class Backend(Protocol):
 
     passes: type[Passes]
     update: type[Update]
+    # Trainers of the jobs whose optimizer is a `Minimiser`, by its name, called as `MinimisingTrainer` is. A
+    # fifth argument, the memory of an earlier training, resumes it; it must come from the same trainer.
+    minimisers: ClassVar[Mapping[str, Callable[..., MinimisingTrainer]]]
 
     def outputs(
         self,
@@ -208,17 +244,4 @@ class Backend(Protocol):
     def trainer(
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> StepTrainer:
-        """Return a trainer for a job whose optimizer is not `LBFGS`."""
-
-    def lbfgs_trainer(
-        self,
-        network: Network,
-        parameters: Array,
-        statistics: Array,
-        job: Job,
-        memory: LBFGSMemory | None = None,
-    ) -> LBFGSTrainer:
-        """Return a trainer for a job whose optimizer is `LBFGS`; `memory` resumes an earlier training.
-
-        Raises ValueError if the memory comes from the other backend or from another network.
-        """
+        """Return a trainer for a job whose optimizer is not a `Minimiser`."""

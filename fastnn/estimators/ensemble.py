@@ -15,7 +15,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..export.methods import Exportable
-from ..optimizers import LBFGS
+from ..optimizers import Minimiser
 from ..schedules import CosineDecay
 from ..system.sklearn_internals import Interval, StrOptions, fit_context
 from ..system.validation import Array, check_count
@@ -156,10 +156,11 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
                 "or choose another method"
             )
         members = self._make_members(random)
-        if self.method in ("snapshots", "average") and isinstance(make_optimizer(members[0]), LBFGS):
+        optimizer = make_optimizer(members[0])
+        if self.method in ("snapshots", "average") and isinstance(optimizer, Minimiser):
             raise ValueError(
-                f"method={self.method!r} needs a stochastic solver, which 'lbfgs' is not: choose another "
-                "solver or method"
+                f"method={self.method!r} needs a stochastic solver, which {optimizer.name!r} is not: choose "
+                "another solver or method"
             )
         if self.method == "snapshots":
             return self._take_snapshots(members[0], X, y, weights)

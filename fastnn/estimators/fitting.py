@@ -24,13 +24,13 @@ import scipy.special
 from sklearn.exceptions import ConvergenceWarning
 
 from ..engine import get_backend
-from ..engine.checks import check_batches
+from ..engine.checks import check_batches, check_optimizer
 from ..engine.job import Job, Memory
 from ..engine.minimisation import Ending
-from ..engine.protocol import LBFGSTrainer
+from ..engine.protocol import MinimisingTrainer
 from ..losses import Poisson, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, SquaredError
 from ..network.description import Network
-from ..optimizers import LBFGS, Optimizer
+from ..optimizers import LBFGS, Minimiser, Optimizer
 from ..schedules import resolve_schedule
 from ..system.generators import (
     claim_random,
@@ -139,6 +139,7 @@ def fit_network(
                 estimator.dropout,
             )
             optimizer = make_optimizer(estimator)
+            check_optimizer(network, optimizer)
             if has_schedule(estimator):
                 resolve_schedule(estimator.learning_rate, "learning_rate")
             # Where the training starts. Whatever is drawn is drawn in scikit-learn's order.
@@ -186,8 +187,10 @@ def make_job(
     """Return the engine's job of the whole fit; `told` is what `read_parameters` returned."""
     n_samples, n_passes = data.X.shape[0], options.n_passes or int(estimator.max_iter)
     batch_size = estimator._compute_batch_size(n_samples)
-    if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
-        batch_size, n_passes = n_samples, min(n_passes, (optimizer.maxfun or n_passes) + 1)
+    if isinstance(optimizer, Minimiser):
+        batch_size = n_samples
+        if isinstance(optimizer, LBFGS):  # whose iterations evaluate the loss once or more
+            n_passes = min(n_passes, (optimizer.maxfun or n_passes) + 1)
     else:
         estimator._warn_of_batch_size(n_samples)
     check_batches(state.network, batch_size, n_samples)
@@ -242,6 +245,8 @@ class _Fit(Hook):
     ) -> None:
         self.estimator, self.state, self.job = estimator, estimator._state, job
         self._random, self._validation, self._options = random, validation, options
+        self._is_minimisation = isinstance(job.optimizer, Minimiser)
+        # As in scikit-learn, "lbfgs" has no curves and no early stopping.
         self._is_lbfgs = isinstance(job.optimizer, LBFGS)
         self._offset = _compute_offset(job, self.state.network)
         # Callbacks may change the estimator's parameters, but the kernels use their values at the beginning
@@ -264,7 +269,8 @@ class _Fit(Hook):
         with report_fit(estimator, job, is_whole, callback_data) as reporters:
             hooks = self._make_hooks(reporters)
             try:
-                ended = self._minimize(hooks) if self._is_lbfgs else self._train(hooks)
+                state.best = None  # during the fit, the last epoch predicts
+                ended = self._minimize(hooks) if self._is_minimisation else self._train(hooks)
             except KeyboardInterrupt:
                 ended = True
                 if self._options.stopped is not None:
@@ -274,13 +280,15 @@ class _Fit(Hook):
                 ended = diverged = True
                 self._report_divergence(error.what, estimator.n_iter_)
                 estimator.validation_scores_.append(float("nan"))
+            finally:
+                state.best = self.best
         if not diverged and estimator.n_iter_ and not math.isfinite(estimator.loss_):
             self._report_divergence("the loss", estimator.n_iter_ - 1)
         if self._keeper is not None and not diverged:
             self._keeper.warn_of_no_score()
         if not ended:
             self._warn_unconverged()
-        if not self._is_lbfgs and is_whole and self.best is None:
+        if not self._is_minimisation and is_whole and self.best is None:
             self._warn_risen()
 
     def _make_hooks(self, reporters: list[Hook]) -> list[Hook]:
@@ -303,7 +311,7 @@ class _Fit(Hook):
             self._keeper = KeepBest(patience, validation.compute_score)
             hooks.append(self._keeper)
         hooks += [self, *reporters]
-        if not self._is_lbfgs:
+        if not self._is_minimisation or self._keeper is not None:
             hooks.append(_StopOrLowerRate(self, reporters))
         if options.is_whole:
             for each in get_callbacks(estimator):
@@ -312,14 +320,13 @@ class _Fit(Hook):
                     hooks.append(SaveCheckpoint(each, self))
         if options.stopped is not None:
             hooks.append(_StopOnRequest(options.stopped))
-        return hooks if self._is_lbfgs else [*hooks, *options.hooks]
+        return hooks if self._is_minimisation else [*hooks, *options.hooks]
 
     def _train(self, hooks: list[Hook]) -> bool:
         """Train by a stochastic solver, `MAX_EPOCHS` at a time; return True if a hook has ended the fit."""
         estimator, state, job = self.estimator, self.state, self.job
         ended = False
         try:
-            state.best = None  # during the fit, the last epoch predicts
             while estimator.n_iter_ < job.num_passes and not ended:
                 n_passes = min(job.num_passes - estimator.n_iter_, MAX_EPOCHS)
                 part = job
@@ -332,18 +339,17 @@ class _Fit(Hook):
         finally:
             if not job.shuffled and estimator.shuffle and self._random is not state.random:
                 self._draw_orders(estimator.n_iter_)
-            state.best = self.best
         return ended
 
     def _minimize(self, hooks: list[Hook]) -> bool:
-        """Minimise the objective by L-BFGS; return True if a hook has ended the fit."""
+        """Minimise the objective; return True if a hook has ended the fit."""
         state, job = self.state, self.job
-        backend = get_backend("numba")
-        trainer = backend.lbfgs_trainer(state.network, state.parameters, state.statistics, job)
+        make = get_backend("numba").minimisers[job.optimizer.name]
+        trainer = make(state.network, state.parameters, state.statistics, job)
         run_training(trainer, job, hooks)
         self._ending = trainer.ending
         if self._ending is not None and not self.estimator.n_iter_:
-            self.estimator.loss_ = trainer.value + self._offset
+            self.estimator.loss_ = trainer.objective + self._offset
         return self._ending is None
 
     # --- the generator of the orders -----------------------------------------------------------------
@@ -374,7 +380,7 @@ class _Fit(Hook):
         """Take the generator back, and update the curves and the numbers of epochs, steps and samples."""
         estimator, state, n_passes = self.estimator, self.state, training.n_passes
         if self._is_lbfgs:
-            assert isinstance(training.trainer, LBFGSTrainer)
+            assert isinstance(training.trainer, MinimisingTrainer)
             if n_passes:
                 estimator.n_iter_, estimator.loss_ = n_passes, training.trainer.objective + self._offset
             return
@@ -384,7 +390,9 @@ class _Fit(Hook):
         new = training.trainer.records.losses[self._n_read : n_passes]
         self._n_read = n_passes
         if new.size:
-            n_samples = training.job.n_samples
+            n_samples, plateau = training.job.n_samples, state.trained_memory.plateau
+            if self._is_minimisation:  # other trainers keep the best objective themselves
+                plateau[0] = min(plateau[0], new.min() / n_samples)
             record_epochs(
                 estimator, state, (new / n_samples + self._offset).tolist(), n_samples, self._offset
             )
@@ -436,8 +444,10 @@ class _Fit(Hook):
     def _report_divergence(self, what: str, n_pass: int) -> None:
         """Raise FitDivergenceError, or only warn if validation data have chosen a best epoch."""
         job = self.job
-        rate = np.nan if self._is_lbfgs else job.rates(np.array([self.state.n_steps - job.steps_before]))[0]
-        error = FitDivergenceError(n_pass, float(rate), job.reg_lambda, what)
+        rate = np.nan  # in a minimisation
+        if not self._is_minimisation:
+            rate = float(job.rates(np.array([self.state.n_steps - job.steps_before]))[0])
+        error = FitDivergenceError(n_pass, rate, job.reg_lambda, what)
         error.batch_weight = float(job.weights.mean() * job.batch_size)
         if self.best is None:
             raise error from None
@@ -455,7 +465,8 @@ class _Fit(Hook):
                     f"\nIncrease the number of iterations to improve the convergence (max_iter={n_passes})."
                 )
             warn(
-                f"lbfgs failed to converge after {n_iter} iteration(s) (status={self._ending.status}):\n"
+                f"{self.job.optimizer.name} failed to converge after {n_iter} iteration(s) "
+                f"(status={self._ending.status}):\n"
                 f"{self._ending.message}\n{more}\nYou might also want to scale the data as shown in:\n"
                 "    https://scikit-learn.org/stable/modules/preprocessing.html",
                 ConvergenceWarning,
@@ -541,7 +552,7 @@ class FitDivergenceError(DivergenceError):
             "Solver produced non-finite parameter weights. The input data may contain large values and need "
             "to be preprocessed."
         )
-        if np.isnan(self.epsilon):  # L-BFGS has no learning rate: no advice to lower it
+        if np.isnan(self.epsilon):  # a minimisation, without a learning rate: no advice to lower it
             when = f"in iteration {self.iteration}" if self.iteration else "at the start"
             return f"{message} {self.what.capitalize()} is not finite {when}. Remedy: standardise X, and y."
         return (

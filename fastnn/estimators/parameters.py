@@ -26,7 +26,7 @@ from ..schedules import SCHEDULES, Schedule
 from ..system.sklearn_internals import Interval, Options, StrOptions, validate_parameter_constraints
 from ..system.validation import short_repr
 from ..training.patience import TIES
-from .solvers import SKLEARN_RATES
+from .solvers import SKLEARN_RATES, SOLVERS
 
 if TYPE_CHECKING:
     from .base import BaseMLP
@@ -38,7 +38,7 @@ ACTIVATION_NAMES = {*ACTIVATIONS, *ENGINE_NAMES}
 CONSTRAINTS: dict[str, list[Any]] = {
     "hidden_layer_sizes": ["array-like", Interval(numbers.Integral, 1, None, closed="left")],
     "activation": [StrOptions(ACTIVATION_NAMES), list, tuple],
-    "solver": [StrOptions(set(OPTIMIZERS)), Optimizer],
+    "solver": [StrOptions(SOLVERS), Optimizer],
     "alpha": [Interval(numbers.Real, 0, None, closed="left")],
     "batch_size": [StrOptions({"auto"}), Interval(numbers.Integral, 1, None, closed="left")],
     "learning_rate": [StrOptions({*SKLEARN_RATES, *SCHEDULES}), Schedule, callable],
@@ -89,7 +89,8 @@ _SOLVER_LIST = _format_names(
     "",
     OPTIMIZERS,
     ', or an object such as ``fastnn.RMSprop(alpha=0.9)``. "adam", "sgd" (with `momentum` and '
-    "`nesterovs_momentum`) and \"lbfgs\" are scikit-learn's; the others are torch.optim's.",
+    '`nesterovs_momentum`) and "lbfgs" are scikit-learn\'s; "lm" is short for "levenberg_marquardt", '
+    "which regressors take with the squared error; the others are torch.optim's.",
 )
 _INIT_LIST = _format_names("", INITIALIZERS, ".")
 
@@ -108,14 +109,14 @@ PARAMETERS_DOC = f"""
     learning_rate : str, Schedule or function, default "constant"
         "constant", "invscaling" and "adaptive" are scikit-learn's and affect the solver "sgd" only. A fastnn
         schedule, given by its name, as an object, or as a function of the step (and the number of steps),
-        affects every solver but "lbfgs". A schedule spans `max_iter` epochs, and its end issues no
+        affects every solver but "lbfgs" and "lm". A schedule spans `max_iter` epochs, and its end issues no
         ConvergenceWarning. To pickle the estimator, define the function in a module: pickle takes no lambda.
     learning_rate_init : float, default 0.001
         Learning rate, which a schedule multiplies by its factors.
     power_t : float, default 0.5
         Exponent of "invscaling": the rate is divided by ``(samples trained on + 1) ** power_t``.
     max_iter : int, default 200
-        Largest number of epochs, passes over the data, or of iterations of "lbfgs".
+        Largest number of epochs, passes over the data, or of iterations of "lbfgs" or "lm".
     shuffle : bool, default True
         Shuffle the samples before every epoch.
     random_state : None, int or RandomState, default None
@@ -123,7 +124,8 @@ PARAMETERS_DOC = f"""
         masks. If the value is changed before a fit that continues an earlier one, this fit shuffles the
         samples from their original order.
     tol : float, default 1e-4
-        Smallest change of the loss or validation score that counts as an improvement.
+        Smallest change of the loss or validation score that counts as an improvement; for "lbfgs" the
+        gradient tolerance, which for "lm" is `gtol` of ``fastnn.LevenbergMarquardt``.
     verbose : bool or int, default False
         1 shows a progress bar with the loss and the learning rate; True, or a number above 1, prints a line
         per epoch as scikit-learn does.
@@ -136,6 +138,7 @@ PARAMETERS_DOC = f"""
     early_stopping : bool, default False
         End the fit when the score of the validation data no longer improves, and restore the parameters of
         the best epoch. The validation data are `X_val` and `y_val` of `fit` or, without these, a part of X.
+        As in scikit-learn, "lbfgs" ignores it.
     validation_fraction : float, default 0.1
         Fraction of the samples in X that `early_stopping` uses as validation data.
     beta_1, beta_2, epsilon : float, default 0.9, 0.999, 1e-8

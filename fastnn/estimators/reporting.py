@@ -58,15 +58,15 @@ class Lines(ReportingHook):
         self._n_printed, self._n_scores = 0, len(_get_scores(estimator))
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of epochs done after the next iteration of L-BFGS."""
-        return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
+        """Return the number of epochs done after the next iteration of a minimisation."""
+        return training.n_passes + 1 if training.is_minimisation else super().next_stop(training)
 
     def after_chunk(self, training: Training) -> bool:
         estimator, scores = self._estimator, _get_scores(self._estimator)
         done = estimator.n_iter_
         for k in range(self._n_printed, done):
             # L-BFGS has no loss curve, but its chunks are iterations (`next_stop`).
-            loss = estimator.loss_ if training.is_lbfgs else estimator.loss_curve_[k - done]
+            loss = estimator.loss_ if training.is_minimisation else estimator.loss_curve_[k - done]
             print(f"Iteration {k + 1}, loss = {loss:.8f}")
             if self._n_scores < len(scores):
                 print(f"Validation score: {scores[self._n_scores]:f}")
@@ -158,7 +158,7 @@ def _make_figures(estimator: BaseMLP, job: Job, training: Training) -> dict[str,
     texts = {}
     if estimator.n_iter_:
         texts["loss"] = f"{estimator.loss_:.4g}"
-        if not training.is_lbfgs:
+        if not training.is_minimisation:
             texts["rate"] = f"{job.rates(np.array([estimator._state.n_steps - job.steps_before]))[0]:.3g}"
     if scores := _get_scores(estimator):
         texts["score"] = f"{scores[-1]:.4g}"

@@ -9,9 +9,22 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from ..optimizers import LBFGS, OPTIMIZERS, SGD, Adam, AdamW, Momentum, Nesterov, Optimizer, resolve_optimizer
+from ..optimizers import (
+    LBFGS,
+    OPTIMIZERS,
+    SGD,
+    STEPPING,
+    Adam,
+    AdamW,
+    LevenbergMarquardt,
+    Minimiser,
+    Momentum,
+    Nesterov,
+    Optimizer,
+    resolve_optimizer,
+)
 from ..schedules import Constant, Schedule, resolve_schedule
-from ..training.options import NOT_FOR_LBFGS, PARAMETERS
+from ..training.options import NOT_FOR_MINIMISERS, PARAMETERS
 from .fitted import FittedNetwork
 
 if TYPE_CHECKING:
@@ -53,7 +66,12 @@ _SOLVERS: dict[str, Callable[[BaseMLP, Decay], Optimizer]] = {
     "lbfgs": lambda estimator, decay: LBFGS(
         ftol=LBFGS_FTOL, gtol=float(estimator.tol), maxfun=min(int(estimator.max_fun), 2**62)
     ),
+    "levenberg_marquardt": lambda estimator, decay: LevenbergMarquardt(),
 }
+_SOLVERS["lm"] = _SOLVERS["levenberg_marquardt"]
+# Names of the solvers, and those that are minimisers.
+SOLVERS = {*OPTIMIZERS, *_SOLVERS}
+_MINIMISERS = SOLVERS - {*STEPPING}
 
 
 def make_optimizer(estimator: BaseMLP) -> Optimizer:
@@ -70,22 +88,23 @@ def make_optimizer(estimator: BaseMLP) -> Optimizer:
         )
     else:
         optimizer = resolve_optimizer(solver)
-    if isinstance(optimizer, LBFGS):
-        unsuited = [PARAMETERS[option] for option in NOT_FOR_LBFGS if option in PARAMETERS]
+    if isinstance(optimizer, Minimiser):
+        unsuited = [PARAMETERS[option] for option in NOT_FOR_MINIMISERS if option in PARAMETERS]
         for name in ("dropout", "weight_decay", *unsuited):
             if np.any(getattr(estimator, name)):
                 raise ValueError(
-                    f"solver 'lbfgs' minimises a smooth function that stays the same, which {name} is "
-                    f"not made for: leave {name} out or choose another solver"
+                    f"solver {optimizer.name!r} minimises a smooth function that stays the same, which "
+                    f"{name} is not made for: leave {name} out or choose another solver"
                 )
     return optimizer
 
 
 def is_stochastic(estimator: BaseMLP) -> bool:
-    """Return True, or raise AttributeError for L-BFGS: the condition of `available_if` for `partial_fit`."""
-    if estimator.solver == "lbfgs" or isinstance(estimator.solver, LBFGS):
+    """Return True, or raise AttributeError: the condition of `available_if` for `partial_fit`."""
+    solver = estimator.solver
+    if isinstance(solver, Minimiser) or (isinstance(solver, str) and solver in _MINIMISERS):
         raise AttributeError(
-            f"partial_fit is only available for stochastic optimizers. {estimator.solver} is not stochastic."
+            f"partial_fit is only available for stochastic optimizers. {solver} is not stochastic."
         )
     return True
 

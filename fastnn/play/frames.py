@@ -163,7 +163,7 @@ class Artist:
         if view.sample is not None and view.sample < len(self._X):
             header["sample"], more = self._sample(snapshot, view.sample)
             arrays |= more
-            if resting is not None and not resting.is_lbfgs:  # whose steps are searched for
+            if resting is not None and not resting.is_minimisation:  # whose steps are searched for
                 header["update"], more = next_step(network, resting)
                 arrays |= more
         return header, arrays

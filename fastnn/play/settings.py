@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 from ..losses import LOSSES as ALL_LOSSES
 from ..losses import REGRESSION_LOSSES
 from ..network.initialization import INITIALIZERS
-from ..optimizers import OPTIMIZERS
+from ..optimizers import OPTIMIZERS as ALL_OPTIMIZERS
+from ..optimizers import STEPPING
 from ..reference.layer import ACTIVATIONS
 from ..schedules import SCHEDULES
 from ..system.validation import short_repr
@@ -35,6 +36,8 @@ PAINTED_WINDOW, MAX_EDGE = [-1500, 1500, -1500, 1500], 1e9
 USUAL_EPOCHS = 20_000
 # Losses of the page, whose targets of two classes are 0 and 1: the hinge loss would need -1 and 1.
 LOSSES = {name: loss for name, loss in ALL_LOSSES.items() if name != "hinge"}
+# Optimizers of the page: Levenberg-Marquardt takes squared errors only.
+OPTIMIZERS = {name: optimizer for name, optimizer in ALL_OPTIMIZERS.items() if name != "levenberg_marquardt"}
 # Settings that name an entry of a registry, whose parameters are settings too.
 REGISTRIES: dict[str, Mapping[str, type]] = {"optimizer": OPTIMIZERS, "schedule": SCHEDULES, "loss": LOSSES}
 
@@ -69,7 +72,7 @@ _DRAWN = {"dataset": [name for name, data in DATASETS.items() if data.draw is no
 _SPIRAL, _BLOBS, _LINE, _SURFACE, _PAINTED, _TABLE = (
     {"dataset": [name]} for name in ("spiral", "blobs", "line", "surface", "painted", "table")
 )
-_WITH_RATE = {"optimizer": [name for name in OPTIMIZERS if name != "lbfgs"]}
+_WITH_RATE = {"optimizer": STEPPING}
 # How large numbers that are best set in powers of ten, and settings of a running training, are declared.
 _LOG: dict[str, Any] = {"scale": "log"}
 _LIVE: dict[str, Any] = {"scale": "log", "live": True}

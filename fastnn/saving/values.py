@@ -48,7 +48,7 @@ HOMES = {
     "FittedNetwork": "estimators.fitted",
     "FlagEncoding": "tables.encoding.columns",
     "History": "training.history",
-    "LBFGSMemory": "engine.minimisation",
+    "MinimiserMemory": "engine.minimisation",
     "MLPClassifier": "estimators.classifier",
     "MLPEnsembleClassifier": "estimators.ensemble",
     "MLPEnsembleRegressor": "estimators.ensemble",

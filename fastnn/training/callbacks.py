@@ -209,7 +209,7 @@ def call_scorer(name: str, scorer: Callable[..., Any], *arguments: Any, **option
 
 
 class CallFunctions(Hook):
-    """Hook that calls users' functions with the history so far, after every chunk or iteration of L-BFGS.
+    """Hook that calls users' functions with the history so far, after every chunk or minimising iteration.
 
     A function that returns True ends the training.
     """
@@ -219,13 +219,13 @@ class CallFunctions(Hook):
         self._n_passes = 0  # at the last call
 
     def next_stop(self, training: Training) -> int:
-        """Return the number of epochs done after the next iteration of L-BFGS."""
-        return training.n_passes + 1 if training.is_lbfgs else super().next_stop(training)
+        """Return the number of epochs done after the next iteration of a minimisation."""
+        return training.n_passes + 1 if training.is_minimisation else super().next_stop(training)
 
     def after_chunk(self, training: Training) -> bool:
         if not training.n_records:  # the history is empty before the first kept epoch
             return False
-        if training.is_lbfgs and training.n_passes == self._n_passes:  # the chunk ended within an iteration
+        if training.is_minimisation and training.n_passes == self._n_passes:  # within an iteration
             return False
         self._n_passes = training.n_passes
         history = training.history()

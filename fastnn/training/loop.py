@@ -21,7 +21,7 @@ from fastnn_kernels.compiler.interrupts import defer_signals
 
 from ..engine.job import Job
 from ..engine.protocol import Trainer
-from ..optimizers import LBFGS
+from ..optimizers import Minimiser
 from .divergence import DivergenceError
 from .history import History
 
@@ -86,9 +86,9 @@ class Training:
         return self.trainer.n_passes
 
     @property
-    def is_lbfgs(self) -> bool:
-        """True if the optimizer is L-BFGS."""
-        return isinstance(self.job.optimizer, LBFGS)
+    def is_minimisation(self) -> bool:
+        """True if the optimizer is a `Minimiser`, whose epochs are iterations without a learning rate."""
+        return isinstance(self.job.optimizer, Minimiser)
 
     def advance(self) -> None:
         """Run one chunk, and call the hooks; raise DivergenceError before a step that is not finite."""
@@ -131,8 +131,8 @@ class Training:
         return len(job.kept) if n_passes == job.num_passes else -(-n_passes // job.record_every)
 
     def rates(self, passes: Sequence[int] | NDArray[np.int64]) -> NDArray[np.float64]:
-        """Return the learning rate of each epoch's last step; NaN for L-BFGS, which has no learning rate."""
-        if self.is_lbfgs:
+        """Return the learning rate of each epoch's last step; NaN in a minimisation."""
+        if self.is_minimisation:
             return np.full(len(passes), np.nan)
         return self.job.rates((np.asarray(passes, np.int64) + 1) * self.job.n_batches - 1)
 
@@ -152,7 +152,7 @@ class Training:
         job = self.job
         if n_pass is None:
             n_pass = self.n_passes
-        rate = np.nan if self.is_lbfgs else float(job.rates(np.array([n_pass * job.n_batches]))[0])
+        rate = np.nan if self.is_minimisation else float(job.rates(np.array([n_pass * job.n_batches]))[0])
         return DivergenceError(n_pass, rate, job.reg_lambda, what)
 
 

@@ -15,9 +15,9 @@ from fastnn_kernels.compiler.interrupts import defer_signals
 from ..engine import get_backend
 from ..engine.checks import check_data
 from ..engine.job import Memory
-from ..engine.protocol import LBFGSTrainer, StepTrainer, Trainer
+from ..engine.protocol import MinimisingTrainer, StepTrainer, Trainer
 from ..network.description import Network
-from ..optimizers import LBFGS
+from ..optimizers import Minimiser
 from ..system.messages import warn
 from ..system.progress import make_progress_bar
 from ..system.validation import Array
@@ -124,12 +124,13 @@ class _ModelRun(Hook):
         self._trainer = self._make_trainer(start)
         self._stop_early: StopEarly | None = None
 
-    def _make_trainer(self, start: StartPoint) -> StepTrainer | LBFGSTrainer:
+    def _make_trainer(self, start: StartPoint) -> StepTrainer | MinimisingTrainer:
         model, job, network, backend = self._model, start.job, self._network, self._backend
         memory = None if start.resumed is None else start.resumed.memory
-        if isinstance(job.optimizer, LBFGS):
+        if isinstance(job.optimizer, Minimiser):
             assert not isinstance(memory, Memory)
-            return backend.lbfgs_trainer(network, model._parameters, model._statistics, job, memory)
+            make = backend.minimisers[job.optimizer.name]
+            return make(network, model._parameters, model._statistics, job, memory)
         fresh = Memory.fresh(network, model._parameters, job, start.generator)
         if isinstance(memory, Memory):
             fresh.take(memory, *vars(fresh))

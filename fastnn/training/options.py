@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ..engine.checks import check_batches, check_data
+from ..engine.checks import check_batches, check_data, check_optimizer
 from ..engine.job import Job
 from ..network.description import Network
-from ..optimizers import LBFGS, Optimizer, resolve_optimizer
+from ..optimizers import Minimiser, Optimizer, resolve_optimizer
 from ..schedules import Schedule, resolve_schedule
 from ..system.validation import (
     Check,
@@ -51,19 +51,19 @@ def _make_option(
     check: Check,
     *,
     decides_result: bool = False,
-    suits_lbfgs: bool = True,
+    suits_minimiser: bool = True,
     parameter: str | None = None,
 ) -> Any:
     """Return a field of `TrainOptions` with what there is to know about the option.
 
-    A training is resumed with the same value of an option that `decides_result`. L-BFGS takes only the
-    default of one that does not suit it. `parameter` names the parameter of the estimators that sets it.
+    A training is resumed with the same value of an option that `decides_result`. A `Minimiser` takes only
+    the default of one that does not suit it. `parameter` names the parameter of the estimators that sets it.
     """
     return make_field(
         check,
         default=default,
         decides_result=decides_result,
-        suits_lbfgs=suits_lbfgs,
+        suits_minimiser=suits_minimiser,
         parameter=parameter,
     )
 
@@ -84,18 +84,18 @@ class TrainOptions:
     batch_size: int | None = _make_option(None, make_optional(check_positive_count), decides_result=True)
     optimizer: str | Optimizer = _make_option("sgd", resolve_optimizer, decides_result=True)
     schedule: str | Schedule | Callable[[int], float] = _make_option(
-        "constant", resolve_schedule, decides_result=True, suits_lbfgs=False
+        "constant", resolve_schedule, decides_result=True, suits_minimiser=False
     )
     reduction: str = _make_option("sum", partial(check_choice, choices=REDUCTIONS), decides_result=True)
     shuffle: bool = _make_option(True, check_flag, decides_result=True, parameter="shuffle")
     sample_weight: ArrayLike | None = None
-    l1: float = _make_option(0.0, check_rate, decides_result=True, suits_lbfgs=False)
-    max_norm: float | None = _make_option(None, check_limit, decides_result=True, suits_lbfgs=False)
+    l1: float = _make_option(0.0, check_rate, decides_result=True, suits_minimiser=False)
+    max_norm: float | None = _make_option(None, check_limit, decides_result=True, suits_minimiser=False)
     clip_norm: float | None = _make_option(
-        None, check_limit, decides_result=True, suits_lbfgs=False, parameter="max_grad_norm"
+        None, check_limit, decides_result=True, suits_minimiser=False, parameter="max_grad_norm"
     )
     ema_decay: float | None = _make_option(
-        None, make_optional(check_fraction), decides_result=True, suits_lbfgs=False, parameter="ema_decay"
+        None, make_optional(check_fraction), decides_result=True, suits_minimiser=False, parameter="ema_decay"
     )
     n_threads: int | None = _make_option(1, make_optional(check_positive_count))
     validation_data: tuple[ArrayLike, ArrayLike] | None = None
@@ -115,9 +115,9 @@ def _list_options(key: str) -> dict[str, Any]:
     return {each.name: each.metadata[key] for each in fields(TrainOptions) if each.metadata}
 
 
-# Options that decide the result, and options that L-BFGS does not take.
+# Options that decide the result, and options that a `Minimiser` does not take.
 SETTINGS = [name for name, decides in _list_options("decides_result").items() if decides]
-NOT_FOR_LBFGS = [name for name, suits in _list_options("suits_lbfgs").items() if not suits]
+NOT_FOR_MINIMISERS = [name for name, suits in _list_options("suits_minimiser").items() if not suits]
 # Parameters of the estimators that set an option, by the name of the option.
 PARAMETERS = {name: parameter for name, parameter in _list_options("parameter").items() if parameter}
 # Options that a `Job` has under the same name.
@@ -149,19 +149,20 @@ def make_job(network: Network, X: object, y: object, options: TrainOptions) -> J
         "n_threads": options.n_threads or 0,
     }
     job = Job(X, y, check_weights(options.sample_weight, n_samples), **copied | computed)
-    if isinstance(job.optimizer, LBFGS):
-        _check_lbfgs(network, job)
+    check_optimizer(network, job.optimizer)
+    if isinstance(job.optimizer, Minimiser):
+        _check_minimiser(network, job, job.optimizer)
     return job
 
 
-def _check_lbfgs(network: Network, job: Job) -> None:
-    """Raise ValueError if a job has a setting that L-BFGS does not support."""
+def _check_minimiser(network: Network, job: Job, optimizer: Minimiser) -> None:
+    """Raise ValueError if a job has a setting that its optimizer does not support."""
     usual = TrainOptions()
-    used = {name: getattr(job, name) != getattr(usual, name) for name in NOT_FOR_LBFGS}
+    used = {name: getattr(job, name) != getattr(usual, name) for name in NOT_FOR_MINIMISERS}
     used |= {"batch_size": job.batch_size < job.n_samples, "dropout": bool(network.dropout)}
     for name, is_used in used.items():
         if is_used:
             raise ValueError(
-                f"optimizer 'lbfgs' does not support {name}: it minimises one smooth loss over all samples "
-                f"and chooses its own steps. Leave {name} out, or choose another optimizer"
+                f"optimizer {optimizer.name!r} does not support {name}: it minimises one smooth loss over "
+                f"all samples and chooses its own steps. Leave {name} out, or choose another optimizer"
             )

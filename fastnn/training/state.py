@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from fastnn_kernels.calls.training import Records
 
 from ..engine.job import Job, Memory
-from ..engine.minimisation import LBFGSMemory
-from ..engine.protocol import LBFGSTrainer, StepTrainer
+from ..engine.minimisation import MinimiserMemory
+from ..engine.protocol import MinimisingTrainer, StepTrainer
 from ..network.description import Network
 from ..schedules import FunctionSchedule
 from ..system.validation import Array, check_count
@@ -36,8 +36,8 @@ class TrainingState:
     record_every: int  # distance, in epochs, between two kept epochs
     n_steps: int  # number of whole steps done
     seed: int  # of the dropout masks and of the orders of the samples
-    # Arrays that the next step needs; None for L-BFGS before its first evaluation and after a divergence.
-    memory: Memory | LBFGSMemory | None
+    # Arrays that the next step needs; None for a `Minimiser` before its first evaluation or after divergence.
+    memory: Memory | MinimiserMemory | None
     records: Records  # measurements of the kept epochs so far
     validation: NDArray[np.float64]  # (R,): validation losses of these epochs
     # Parameters and running statistics after the last step, where they differ from the model's.
@@ -66,7 +66,7 @@ class TrainingState:
 
     def move_on(
         self,
-        trainer: StepTrainer | LBFGSTrainer,
+        trainer: StepTrainer | MinimisingTrainer,
         n_records: int,
         validation: NDArray[np.float64],
         best: BestEpoch | None,
@@ -111,8 +111,8 @@ class TrainingState:
             )
         if self.memory is None:
             raise ValueError(
-                "resume: this training by 'lbfgs' has diverged, or has not evaluated its first point: train "
-                "again without resume, which starts from the present parameters"
+                f"resume: this training by {job.optimizer.name!r} has diverged, or has not evaluated its "
+                "first point: train again without resume, which starts from the present parameters"
             )
         n_passes = -(-self.n_steps // job.n_batches)
         if job.num_passes < n_passes:
@@ -149,15 +149,15 @@ class TrainingState:
         are_arrays = all(isinstance(array, np.ndarray) and array.dtype.str[1:] == "f8" for array in kept)
         if not are_arrays or [array.ndim for array in kept] != [1, 1, 2, 1] or len(set(map(len, kept))) > 1:
             raise ValueError("the saved records are not arrays of float64, equally long")
-        if not isinstance(self.memory, Memory | LBFGSMemory | None):
+        if not isinstance(self.memory, Memory | MinimiserMemory | None):
             raise ValueError(f"the saved memory is a {type(self.memory).__name__}")
         if self.last is not None:
             self.last = network.check_vectors(*self.last)
         if self.best is not None:
             best = self.best
             best.parameters, best.statistics = network.check_vectors(best.parameters, best.statistics)
-        if isinstance(self.memory, LBFGSMemory) and self.memory.progress[0] != self.n_steps:
-            raise ValueError(f"the saved state of L-BFGS does not belong to {self.n_steps} iterations")
+        if isinstance(self.memory, MinimiserMemory) and self.memory.progress[0] != self.n_steps:
+            raise ValueError(f"the minimisation saved does not end after {self.n_steps} iterations")
 
 
 def _format_argument(name: str, value: Any) -> str:

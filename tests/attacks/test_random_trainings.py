@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 import fastnn
 from fastnn.losses import LOSSES
 from fastnn.network.initialization import INITIALIZERS
-from fastnn.optimizers import LBFGS
+from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference.layer import ACTIVATIONS
 from fastnn.schedules import SCHEDULES
 
@@ -42,7 +42,8 @@ decay = st.sampled_from([0.0, 1e-4, 0.1, 10.0])
 eps = {"eps": st.sampled_from([1e-8, 1e-3, 0.0, 1e-320, 10.0]), "weight_decay": decay}
 # Optimizers, by their names or as objects with any valid settings.
 optimizers = st.one_of(
-    st.sampled_from(sorted(fastnn.optimizers.OPTIMIZERS)),
+    st.sampled_from(sorted(OPTIMIZERS)),
+    st.builds(fastnn.LevenbergMarquardt, st.sampled_from([1e-300, 1e-3, 1e9]), bayesian=st.booleans()),
     st.builds(fastnn.SGD, weight_decay=decay),
     st.builds(fastnn.Momentum, share, weight_decay=decay),
     st.builds(fastnn.Adam, betas=st.tuples(share, share), **eps),
@@ -60,7 +61,9 @@ def trainings(draw):
     dims = [draw(st.integers(1, 9)) for _ in range(n_hidden + 2)]
     activation = st.sampled_from(sorted(ACTIVATIONS))
     rate = st.sampled_from([0.0, 0.0, 0.3, 0.9, 1 - 2**-40, 1e-320])
-    name = draw(st.sampled_from(sorted(LOSSES)))
+    optimizer = draw(optimizers)
+    is_lm = optimizer == "levenberg_marquardt" or isinstance(optimizer, fastnn.LevenbergMarquardt)
+    name = "squared_error" if is_lm else draw(st.sampled_from(sorted(LOSSES)))
     arguments = {
         "layers_dim": dims,
         "activation": [draw(activation) for _ in range(n_hidden)],
@@ -69,7 +72,7 @@ def trainings(draw):
         "random_state": draw(st.integers(0, 2**32 - 1)),
         "loss": name,
         "dropout": [draw(rate) for _ in range(n_hidden + 1)],
-        "batch_norm": draw(st.booleans()),
+        "batch_norm": not is_lm and draw(st.booleans()),
         "init": draw(st.sampled_from(sorted(INITIALIZERS))),
     }
     X = draw(tables(dims[0], dtype))
@@ -81,7 +84,6 @@ def trainings(draw):
         y = np.abs(y) if low is not None else y
         y = np.where(y > 0.5, high, low) if high is not None else y
     limit = st.sampled_from([None, None, 1e-3, 1.0, 1e6])
-    optimizer = draw(optimizers)
     options = {
         "num_passes": draw(st.integers(0, 6)),
         "epsilon": draw(st.sampled_from([0.0, 1e-320, 1e-6, 1e-3, 1e-2, 0.1, 1e3, 1e30])),
@@ -93,7 +95,7 @@ def trainings(draw):
     }
     if draw(st.booleans()):
         options["sample_weight"] = random.uniform(0.1, 3, len(X)) * (random.random(len(X)) < 0.8)
-    if optimizer != "lbfgs" and not isinstance(optimizer, LBFGS):
+    if not is_lm and optimizer != "lbfgs":
         options |= {
             "batch_size": draw(st.sampled_from([None, 1, 3, 16, 1000])),
             "schedule": draw(st.sampled_from(sorted(SCHEDULES))),

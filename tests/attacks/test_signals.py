@@ -17,7 +17,8 @@ from fastnn_kernels.compiler.interrupts import defer_signals, let_interrupts_thr
 posix = pytest.mark.skipif(os.name != "posix", reason="these signals and forks are POSIX's")
 
 PROGRAM = Path(__file__).parents[1] / "helpers" / "disturbed_calls.py"
-TRAININGS = ["train", "train on threads", "lbfgs", "diverge", "fit", "fit_many", "predict"]
+TRAININGS = ["train", "train on threads", "lbfgs", "levenberg_marquardt"]
+TRAININGS += ["diverge", "fit", "fit_many", "predict"]
 PICTURES = ["png", "certified", "lines"]
 
 

@@ -10,7 +10,7 @@ from fastnn import optimizers
 from fastnn.engine import limits
 from fastnn.engine.job import Job
 
-NAMES = sorted(optimizers.OPTIMIZERS.keys() - {"lbfgs"})
+NAMES = sorted(optimizers.STEPPING)
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 

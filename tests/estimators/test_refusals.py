@@ -67,8 +67,9 @@ FIT = [
     (classifier(class_weight={7: 1.0}), XY, "not in class_weight"),
     (stopping(scoring=lambda *_: "a"), XY, "scoring must give a number, got 'a'"),
     *(
-        (classifier(solver="lbfgs", **option), XY, f"{next(iter(option))} out or choose another solver")
+        (classifier(solver=solver, **option), XY, f"{next(iter(option))} out or choose another solver")
         for option in LBFGS_LACKS
+        for solver in ("lbfgs", "lm")
     ),
     (regressor(loss=fastnn.SoftmaxCrossEntropy()), (X, COUNTS), "is for classes: use MLPClass"),
     *(
@@ -166,7 +167,7 @@ ENSEMBLE_OPTIONS = [
     *(
         ({"method": method, "estimator": classifier(solver=solver)}, f"{method}.* needs a stochastic solver")
         for method in ("snapshots", "average")
-        for solver in ("lbfgs", fastnn.LBFGS())
+        for solver in ("lbfgs", fastnn.LBFGS(), "lm")
     ),
 ]
 

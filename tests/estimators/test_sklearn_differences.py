@@ -169,8 +169,9 @@ weighted_or_not = pytest.mark.parametrize("weights", [None, WEIGHTS], ids=["unwe
 @weighted_or_not
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_lbfgs_equals_scikit_learns(problem, weights):
-    """Each line search amplifies rounding errors: compare few iterations."""
-    theirs, ours, targets = fit_problem(problem, weights, solver="lbfgs", max_iter=10, activation="tanh")
+    """Each line search amplifies rounding errors: compare few iterations. `early_stopping` has no effect."""
+    options = {"solver": "lbfgs", "max_iter": 10, "activation": "tanh", "early_stopping": weights is None}
+    theirs, ours, targets = fit_problem(problem, weights, **options)
     assert not hasattr(ours, "loss_curve_")
     assert_equal_to_theirs(theirs, ours, atol=1e-7)
     assert_equal_predictions(theirs, ours, targets, atol=1e-6)
@@ -363,7 +364,7 @@ def test_partial_fit_of_a_regressor_with_lbfgs():
         parameters(theirs.partial_fit(X, TARGETS)), parameters(ours.fit(X, TARGETS)), atol=1e-7
     )
     assert not hasattr(ours, "partial_fit")
-    for solver in ("lbfgs", fastnn.LBFGS()):
+    for solver in ("lbfgs", fastnn.LBFGS(), "lm", fastnn.LevenbergMarquardt()):
         with pytest.raises(AttributeError, match="has no attribute 'partial_fit'") as raised:
             classifier(solver=solver).partial_fit(X, y)
         assert "partial_fit is only available for stochastic optimizers" in str(raised.value.__cause__)

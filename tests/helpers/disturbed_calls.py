@@ -52,6 +52,12 @@ def read_weights(*fits):
     return b"".join(W.tobytes() for fit in fits for W in fit.coefs_)
 
 
+def minimise():
+    model = fastnn.Model([2, 4, 1], loss="squared_error", random_state=0)
+    model.train(X2, np.sin(X2[:, :1]), num_passes=4, optimizer="levenberg_marquardt")
+    return b"".join(map(bytes, (*model.W, *model.b)))
+
+
 def fit_many():
     many = [make_classifier(k) for k in range(3)]
     fastnn.fit_many(many, X, y, n_jobs=2)
@@ -79,6 +85,7 @@ CALLS = {
     "train": lambda: train(1, batch_size=64, dropout=0.2),
     "train on threads": lambda: train(2, batch_size=64),
     "lbfgs": lambda: train(1, optimizer="lbfgs"),
+    "levenberg_marquardt": minimise,
     "diverge": diverge,
     "fit": lambda: read_weights(make_classifier().fit(X, y)),
     "fit_many": fit_many,

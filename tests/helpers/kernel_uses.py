@@ -12,7 +12,7 @@ from fastnn.boundary.subjects import Section, Subject
 from fastnn.engine.arrays import pack_network_weights
 from fastnn.losses import LOSSES
 from fastnn.network.description import Network
-from fastnn.optimizers import OPTIMIZERS
+from fastnn.optimizers import STEPPING
 from fastnn.reference.grid import RESPONSES
 from fastnn.reference.layer import ACTIVATIONS
 
@@ -110,7 +110,7 @@ def uses():
         yield name, partial(train, **settings)
         yield f"{name}, shared", partial(train, sizes=WIDE, **settings)
     yield "optimizer lbfgs", partial(train, optimizer="lbfgs", batch_size=None)
-    for name, penalty in product(sorted({*OPTIMIZERS} - {"lbfgs"}), PENALTIES):
+    for name, penalty in product(sorted(STEPPING), PENALTIES):
         yield f"optimizer {name}, {penalty}", partial(train, optimizer=name, **PENALTIES[penalty])
     for name in LOSSES:
         yield f"loss {name}", partial(train, loss=name)

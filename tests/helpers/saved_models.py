@@ -88,6 +88,9 @@ CASES = {
     ),
     "model, numpy": lambda: to_train(model(backend="numpy"), **ADAM),
     "model, L-BFGS": lambda: to_train(model(), optimizer="lbfgs"),
+    "model, Levenberg-Marquardt": lambda: to_train(
+        model(1, loss="squared_error"), optimizer="levenberg_marquardt"
+    ),
     "model, Adagrad": lambda: to_train(model(), optimizer=fastnn.Adagrad(initial_accumulator_value=0.1)),
     "classifier": lambda: Case(classifier()),
     "classifier, not fitted": lambda: Case(classifier(random_state=np.random.RandomState(3)), options=None),

@@ -180,7 +180,7 @@ def others() -> Iterator[Recipe]:
             yield Recipe((name,), "identity", losses.SquaredError(), optimizers.SGD(), F64)
     for name in losses.LOSSES.keys() - {recipe.loss.name for recipe in LISTED}:
         yield Recipe(("tanh",), "identity", losses.LOSSES[name](), optimizers.SGD(), F64)
-    unlisted = optimizers.OPTIMIZERS.keys() - {recipe.optimizer.name for recipe in LISTED} - {"lbfgs"}
+    unlisted = {*optimizers.STEPPING} - {recipe.optimizer.name for recipe in LISTED}
     for position, name in enumerate(sorted(unlisted)):
         hidden = ("tanh",) * (2 + position)  # deeper networks than those of `LISTED`
         yield Recipe(hidden, "tanh", losses.SoftmaxCrossEntropy(), optimizers.OPTIMIZERS[name](), F64)

@@ -28,7 +28,7 @@ LISTED = (
     optimizers.AdamW(eps=1e-3, weight_decay=0.2, eps_hat=True),
 )
 # L-BFGS has no update rule.
-UNLISTED = optimizers.OPTIMIZERS.keys() - {optimizer.name for optimizer in LISTED} - {"lbfgs"}
+UNLISTED = {*optimizers.STEPPING} - {optimizer.name for optimizer in LISTED}
 OPTIMIZERS = (*LISTED, *(optimizers.OPTIMIZERS[name]() for name in sorted(UNLISTED)))
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)

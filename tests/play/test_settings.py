@@ -11,12 +11,11 @@ from playing import numbers_of
 
 import fastnn
 from fastnn.losses import LOSSES
-from fastnn.optimizers import OPTIMIZERS
 from fastnn.play.datasets import DATASETS
 from fastnn.play.fields import RequestError
 from fastnn.play.greeting import make_greeting
 from fastnn.play.learning_problem import make_problem
-from fastnn.play.settings import FIELDS, OPTIONS, Settings, describe_fields
+from fastnn.play.settings import FIELDS, OPTIMIZERS, OPTIONS, Settings, describe_fields
 from fastnn.reference.layer import ACTIVATIONS
 from fastnn.schedules import SCHEDULES
 

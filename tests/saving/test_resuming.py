@@ -18,6 +18,8 @@ from fastnn.training.options import TrainOptions
 # Minibatches of 16 of the 60 samples: four steps per epoch, the last one of 12 samples.
 BASE = {"num_passes": 12, "epsilon": 0.01, "batch_size": 16, "reduction": "mean", "random_state": 4}
 PENALTIES = {"l1": 1e-3, "reg_lambda": 0.1, "max_norm": 1.0, "clip_norm": 0.5}
+REGRESSION = {"loss": "squared_error", "output_activation": "identity"}
+WHOLE = {"batch_size": None, "y": np.column_stack([np.sin(X[:, 0]), X[:, 1] ** 2])}
 # Options of the network and of the training: every optimizer, and every kind of schedule and network.
 TRAININGS = {
     "sgd": ({}, {"schedule": "step_decay"}),
@@ -50,6 +52,11 @@ TRAININGS = {
     "long lbfgs": (
         {"batch_norm": True, "dtype": np.float32},
         {"optimizer": "lbfgs", "batch_size": None, "num_passes": 40},
+    ),
+    "levenberg_marquardt": (REGRESSION, {"optimizer": "levenberg_marquardt", **WHOLE}),
+    "bayesian": (
+        REGRESSION | {"dtype": "f4"},
+        {"optimizer": fastnn.LevenbergMarquardt(bayesian=True), **WHOLE},
     ),
 }
 
@@ -89,18 +96,35 @@ def everything(thing, folder):
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_training_resumes_in_memory_and_from_a_file(name, backend, tmp_path):
     network, options = TRAININGS[name]
-    options = BASE | options
+    options = {"y": y} | BASE | options
     at_once, stopped, other = (model(backend=backend, **network) for _ in range(3))
-    at_once.train(X, y, **options)
+    at_once.train(X, **options)
     expected = everything(at_once, tmp_path)
     callbacks = [*options.pop("callbacks", ())]
-    assert len(stopped.train(X, y, callbacks=[*callbacks, StopAfter(5)], **options)) == 5
+    assert len(stopped.train(X, callbacks=[*callbacks, StopAfter(5)], **options)) == 5
     stopped.save(tmp_path / "stopped.fastnn")
-    stopped.train(X, y, resume=True, callbacks=callbacks, **options)
+    stopped.train(X, resume=True, callbacks=callbacks, **options)
     assert everything(stopped, tmp_path) == expected
     other.W = [np.zeros(W.shape) for W in other.W]
-    other.train(X, y, resume=tmp_path / "stopped.fastnn", callbacks=callbacks, **options)
+    other.train(X, resume=tmp_path / "stopped.fastnn", callbacks=callbacks, **options)
     assert everything(other, tmp_path) == expected
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize(
+    ("array", "place", "value"),
+    [("numbers", 0, -1.0), ("numbers", 1, np.nan), ("counts", 0, 3), ("counts", 1, 5)],
+)
+def test_states_of_levenberg_marquardt_that_contradict_themselves_are_refused(
+    array, place, value, backend, tmp_path
+):
+    options, path = {"optimizer": "levenberg_marquardt", **WHOLE, "num_passes": 2}, tmp_path / "m.fastnn"
+    stopped = model(backend=backend, **REGRESSION)
+    stopped.train(X, **options)
+    stopped.save(path)
+    rewrite(path, path, lambda _, arrays: arrays[f"training.memory.{array}"].__setitem__(place, value))
+    with pytest.raises(ValueError, match="the state of Levenberg-Marquardt contradicts itself"):
+        stopped.train(X, resume=path, **options)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -281,18 +305,25 @@ def test_a_training_by_any_generator_is_resumed(rng):
 
 
 @pytest.mark.parametrize(
-    ("network", "options"),
+    ("network", "options", "n_first"),
     [
-        ({}, {"batch_size": 2000}),
-        ({"batch_norm": True, "dropout": 0.1}, {"batch_size": 1000}),
-        ({}, {"optimizer": "lbfgs"}),
+        ({}, {"batch_size": 2000}, 0),
+        ({"batch_norm": True, "dropout": 0.1}, {"batch_size": 1000}, 0),
+        ({}, {"optimizer": "lbfgs"}, 1),
+        (REGRESSION, {"optimizer": "levenberg_marquardt"}, 3),
     ],
-    ids=["batches", "normalised", "lbfgs"],
+    ids=["batches", "normalised", "lbfgs", "levenberg_marquardt"],
 )
-def test_a_training_that_ended_within_an_epoch_or_a_step_resumes(network, options, tmp_path, monkeypatch):
-    """A call runs one of several tiles: it ends in the middle of the first step, or of a line search."""
-    samples, labels = np.random.RandomState(0).randn(3000, 2), np.arange(3000) % 2
-    options = {"num_passes": 4, "epsilon": 0.01, "reduction": "mean", "random_state": 0} | options
+def test_a_training_that_ended_within_an_epoch_or_a_line_search_resumes(
+    network, options, n_first, tmp_path, monkeypatch
+):
+    """A call runs one step, one evaluation or one block: it ends within an epoch or a line search.
+
+    Minimisers need their first evaluation, which takes `n_first` calls.
+    """
+    samples = np.random.RandomState(0).randn(3000, 2)
+    labels = np.sin(samples) if network == REGRESSION else np.arange(3000) % 2
+    options = {"num_passes": 8, "epsilon": 0.01, "reduction": "mean", "random_state": 0} | options
     at_once = model(**network)
     at_once.train(samples, labels, **options)
     monkeypatch.setattr(limits, "FIRST_CALL_OPERATIONS", 0)
@@ -301,8 +332,8 @@ def test_a_training_that_ended_within_an_epoch_or_a_step_resumes(network, option
     for n_calls in range(1, 12):
         stopped = model(**network)
         stopped.train(samples, labels, callbacks=[StopInEpoch(n_calls)], **options)
-        n_stopped += stopped.history_.n_passes < 4
-        if options.get("optimizer") != "lbfgs" or n_calls > 1:  # L-BFGS needs its first evaluation
+        n_stopped += stopped.history_.n_passes < 8
+        if n_calls > n_first:
             stopped.train(samples, labels, resume=True, **options)
             assert everything(stopped, tmp_path) == everything(at_once, tmp_path)
     assert n_stopped > 4

@@ -64,7 +64,10 @@ two_rows = [[1e200], [2e200]], [[1e200], [3.0]]
 CAUSES = {
     "rate": ([2, 3, 2], LINEAR, (1e200 * X, y), {"epsilon": 1.0}, "a parameter", r"for instance to 0\.1,"),
     "clip": ([1, 3, 1], SQUARED, ([[1e160]], [[1.0]]), {"clip_norm": 1.0}, "a parameter", "epoch 0"),
-    "lbfgs": ([1, 1], SQUARED, two_rows, {"optimizer": "lbfgs"}, "the loss", "finite with reg_lambda=0.01."),
+    **{
+        name: ([1, 1], SQUARED, two_rows, {"optimizer": name}, "the loss", "finite with reg_lambda=0.01.")
+        for name in ("lbfgs", "levenberg_marquardt")
+    },
     "loss": ([4, 1], FLOAT32, (wide, targets), {"epsilon": 1e-9, **MEAN}, "the loss", "epoch 4.* and y if"),
     # Comparisons with NaN are False, which could hide an overflow.
     "hinge": ([4, 3, 2], HINGE, (wide, classes), {}, "a parameter", "in epoch"),
@@ -90,7 +93,7 @@ def test_every_cause_of_a_divergence_is_named(cause, backend):
         model.train(*data, num_passes=5, **options)
     assert caught.value.what == pickle.loads(pickle.dumps(caught.value)).what == what
     assert np.isfinite(state(model)).all()
-    if cause == "lbfgs":
+    if cause in ("lbfgs", "levenberg_marquardt"):
         assert np.isnan(caught.value.epsilon)
         assert "epsilon" not in str(caught.value)
 

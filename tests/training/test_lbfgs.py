@@ -65,11 +65,12 @@ def test_callbacks_are_called_once_per_iteration_whatever_calls_do(backend, seco
 UNSUPPORTED = {"batch_size": 16, "schedule": "cosine_decay", "l1": 0.1, "max_norm": 1.0, "clip_norm": 1.0}
 
 
+@pytest.mark.parametrize("optimizer", ["lbfgs", "levenberg_marquardt"])
 @pytest.mark.parametrize(("name", "value"), (UNSUPPORTED | {"ema_decay": 0.5, "dropout": 0.5}).items())
-def test_options_that_lbfgs_does_not_support_are_refused(name, value):
+def test_options_that_minimisers_do_not_support_are_refused(name, value, optimizer):
     network, options = ({name: value}, {}) if name == "dropout" else ({}, {name: value})
-    model = model_for("numpy", **network)
+    model = model_for("numpy", loss="squared_error", **network)
     before = parameters(model)
-    with pytest.raises(ValueError, match=f"optimizer 'lbfgs' .* Leave {name} out"):
-        model.train(X, y, num_passes=5, optimizer="lbfgs", **options)
+    with pytest.raises(ValueError, match=f"optimizer '{optimizer}' .* Leave {name} out"):
+        model.train(X, X, num_passes=5, optimizer=optimizer, **options)
     np.testing.assert_array_equal(parameters(model), before)
