@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import numbers
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from os import PathLike
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -18,7 +19,7 @@ from ..saving.attributes import SavableAttributes
 from ..system.sklearn_internals import Interval, StrOptions
 from ..system.threads import map_on_threads
 from ..system.validation import Array
-from .encoding.encoder import ColumnRecord, PreparedTable, TableEncoder
+from .encoding.encoder import PreparedTable, TableEncoder
 from .export import export_onnx
 from .fits import TableFitOptions, fit_tabular
 from .importances import measure_importances
@@ -167,20 +168,11 @@ class Tabular(SavableAttributes, BaseEstimator):
             raise
         return self
 
-    @property
-    def n_features_in_(self) -> int:
-        """Number of columns."""
-        return self.encoder_.n_features_in_
-
-    @property
-    def feature_names_in_(self) -> Array:
-        """Names of the columns, where the table has names and all of them are text."""
-        return self.encoder_.feature_names_in_
-
-    @property
-    def columns_(self) -> list[ColumnRecord]:
-        """Records of the columns."""
-        return self.encoder_.columns_
+    n_features_in_ = property(attrgetter("encoder_.n_features_in_"), doc="Number of columns.")
+    feature_names_in_ = property(
+        attrgetter("encoder_.feature_names_in_"), doc="Names of the columns, if any."
+    )
+    columns_ = property(attrgetter("encoder_.columns_"), doc="Records of the columns.")
 
     def _weigh_rows(self, y: Array, weights: Array) -> Array:
         return weights

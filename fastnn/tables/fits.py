@@ -231,7 +231,7 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
         held_out = None if options.X_val is None else validation
         fits = TableFits(table, held_out, settings["learning_rate"], total, end, estimator.n_jobs, bar)
         scales, n_done = None, 0
-        if recipe.short_pilots:
+        if recipe.pilots == "short":
             scales = find_scales(estimator, fits, settings, pilot_seeds, splits, validation)
         elif pilot_seeds:
             n_done, rivals = len(pilot_seeds), estimator._make_members(settings, pilot_seeds)

@@ -42,7 +42,7 @@ SHORT_PILOT_ROWS = 1000
 
 def count_pilots(recipe: Recipe, n_networks: int) -> int:
     """Return the number of pilots of an estimator with `n_networks` networks."""
-    return min(N_PILOTS, n_networks) if recipe.scales_columns or recipe.short_pilots else 0
+    return 0 if recipe.pilots is None else min(N_PILOTS, n_networks)
 
 
 def count_short_epochs(n_passes: int) -> int:
@@ -56,7 +56,7 @@ def count_pilot_epochs(preset: Preset, recipe: Recipe, n_networks: int) -> int:
     Short pilots are fitted twice. Others are networks of the estimator: only their rivals are further fits.
     """
     n_pilots = count_pilots(recipe, n_networks)
-    return n_pilots * (2 * count_short_epochs(preset.epochs) if recipe.short_pilots else preset.epochs)
+    return n_pilots * (2 * count_short_epochs(preset.epochs) if recipe.pilots == "short" else preset.epochs)
 
 
 def choose_pilots(

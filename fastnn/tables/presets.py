@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
 
 @dataclass(frozen=True)
@@ -15,20 +16,15 @@ class Recipe:
     batch_size: int = 256  # largest number of rows in a step; small tables have smaller batches
     dropout: float = 0.0  # rate of dropout
     weight_decay: float = 0.0  # weight decay of AdamW; 0 for Adam
-    # True to scale down the features of unimportant columns where the pilots, the first networks, gain
-    # by it.
-    scales_columns: bool = False
-    # True to let short pilots, networks of few epochs that are thrown away, find whether and how far
-    # the features of unimportant columns are scaled down.
-    short_pilots: bool = False
+    # Pilots, which find whether and how far features of unimportant columns are scaled down: the first
+    # networks, or short ones of few epochs that are thrown away. None leaves all features as they are.
+    pilots: Literal["first", "short"] | None = None
 
 
 # A mean of several networks needs no dropout. Dropout harms regressors where a few targets are extreme.
-CLASSES = Recipe("selu", "lecun_normal", 0.007, 512, scales_columns=True)
-SINGLE_CLASSES = Recipe(
-    "selu", "lecun_normal", 0.005, 256, dropout=0.1, weight_decay=0.05, scales_columns=True
-)
-NUMBERS = Recipe("mish", "he_normal", 0.01, 256, short_pilots=True)
+CLASSES = Recipe("selu", "lecun_normal", 0.007, 512, pilots="first")
+SINGLE_CLASSES = replace(CLASSES, rate=0.005, batch_size=256, dropout=0.1, weight_decay=0.05)
+NUMBERS = Recipe("mish", "he_normal", 0.01, 256, pilots="short")
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ NUMBERS_RECIPE = replace(NUMBERS, batch_size=64, rate=0.02)
 @pytest.fixture(autouse=True)
 def _small_presets(monkeypatch):
     """Replace the presets by small networks; of the two, only "good" scales columns."""
-    monkeypatch.setitem(PRESETS, "good", Preset(5, (32, 32), 48, RECIPE, NUMBERS_RECIPE))
-    plain = replace(RECIPE, scales_columns=False), replace(NUMBERS_RECIPE, short_pilots=False)
-    monkeypatch.setitem(PRESETS, "best", Preset(5, (32, 32), 48, *plain))
+    recipes = RECIPE, NUMBERS_RECIPE
+    monkeypatch.setitem(PRESETS, "good", Preset(5, (32, 32), 48, *recipes))
+    monkeypatch.setitem(PRESETS, "best", Preset(5, (32, 32), 48, *(replace(r, pilots=None) for r in recipes)))
 
 
 def make_rule(n, n_noise=24, seed=0):

@@ -58,8 +58,7 @@ def evaluate_table(options: EvaluateOptions) -> int:
         check_known([name], table.columns, table.name, argument)
     matching = Matching(model, table, options.date_format, others)
     # Some scores compare all rows with each other, so a few numbers of each row are kept.
-    truths, predictions, row_weights, row_groups = [], [], [], []
-    n_missing = 0
+    evaluated, n_missing = [], 0
     for read, copied in table.read_pieces(list(dict.fromkeys([*matching.fitted, *others])), [target]):
         # Integers with missing values become floats, which round, except in the columns to copy.
         read.frame[target] = copied[target]
@@ -73,22 +72,19 @@ def evaluate_table(options: EvaluateOptions) -> int:
         if classes is not None:
             y = np.searchsorted(classes, check_classes(y, classes, read, target)).astype(np.int32)
         with ignore_unseen():
-            predictions.append(model.predict(X) if classes is None else model.predict_proba(X))
-        truths.append(y)
-        row_weights.append(np.ones(len(y)) if rows.weights is None else rows.weights)
-        if rows.groups is not None:
-            row_groups.append(rows.groups)
-    w = np.concatenate([*row_weights, []])
-    check_any(len(w), w if len(w) else None, table.name, target, weights)
-    y, found = map(np.concatenate, (truths, predictions))
+            predictions = model.predict(X) if classes is None else model.predict_proba(X)
+        own = [np.ones(len(y)) if one is None else one for one in (rows.weights, rows.groups)]
+        evaluated.append((y, predictions, *own))
+    check_any(len(evaluated), None, table.name, target, weights)
+    y, found, w, names = map(np.concatenate, zip(*evaluated, strict=True))
+    check_any(len(y), w, table.name, target, weights)
     labels = None if classes is None else np.arange(len(classes))
     constant = np.broadcast_to(predict_constant(y, w, labels, 1), found.shape)
     scores = {
         "fastnn": compute_scores(y, found, labels, w),
         "constant": compute_scores(y, constant, labels, w),
     }
-    names = np.concatenate(row_groups) if row_groups else None
-    margins = estimate_margins(scores["fastnn"], y, found, labels, w, names)
+    margins = estimate_margins(scores["fastnn"], y, found, labels, w, None if groups is None else names)
     notes += [*matching.notes, *note_missing_targets(n_missing)]
     printed = [
         f"{table.name}: {pluralize(len(y), 'row')} with {target}",
