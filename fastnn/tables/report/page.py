@@ -62,7 +62,7 @@ class EvaluatedFit:
 def make_report_page(
     fit: EvaluatedFit, details: dict[str, Any], notes: Sequence[str], model_file: str
 ) -> str:
-    """Return the page as HTML that needs no other file and runs no script.
+    """Return the page as HTML, well-formed as XML too, that needs no other file and runs no script.
 
     The details are the content of metrics.json, and the notes those for the user.
     """
@@ -91,8 +91,8 @@ def make_report_page(
     sections.append(f"<footer>Written by fastnn {escape(str(details['version']))}</footer>")
     title = f"{escape(details['target'])} · {escape(details['table'])}"
     return (
-        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8"/>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1"/>\n'
         f"<title>{title}</title>\n<style>\n{style}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join(sections)
         + "\n</main>\n</body>\n</html>\n"
