@@ -124,32 +124,6 @@ class CsvFile:
     unpack: Callable[[BinaryIO], Any] | None  # one of `UNPACKERS`
 
 
-@dataclass(frozen=True)
-class Missing:
-    """Texts that stand for a missing value in a CSV file, beside the empty one."""
-
-    texts: Sequence[str]  # in all columns
-    own: Mapping[str, Sequence[str]]  # additional texts of single columns
-    has_default: bool  # True if the texts in `MISSING` do as well
-
-    @classmethod
-    def parse(cls, given: Sequence[str], has_default: bool, columns: Container[str]) -> Missing:
-        """Return the texts of the option --na: "text", or "column=text" for a single column."""
-        texts: list[str] = []
-        own: dict[str, list[str]] = {}
-        for one in given:
-            column, sign, text = one.partition("=")
-            if sign and column in columns:
-                own.setdefault(column, []).append(text)
-            else:
-                texts.append(one)
-        return cls(texts, own, has_default)
-
-    def list_texts(self, column: str) -> list[str]:
-        """Return the texts of a column, except the texts in `MISSING`."""
-        return ["", *self.texts, *self.own.get(column, ())]
-
-
 def read_table(
     source: str | Path,
     options: ReadOptions,
@@ -359,27 +333,26 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
     if "\0" in text:
         raise ValueError(f"{file.name} is neither a CSV file nor a Parquet file")
     dialect, notes = find_dialect(text, len(file.head) >= HEAD, options, file.name)
-    missing = Missing.parse(options.na, options.default_na, dialect.header)
     for text in options.na if options.trained is None else ():
         column, sign, _ = text.partition("=")
         if sign and column not in dialect.header:
             notes.append(f"--na reads {text!r} as a missing value, since there is no column {column!r}")
-    fields = _Fields(file, dialect, missing)
+    fields = _Fields(file, dialect, options)
     with _explain_csv_errors(file.name, dialect.sep):
         frame = fields.read(columns.text)
         if len(frame) and not isinstance(frame.index, pandas.RangeIndex):  # pandas drops a blank first name
             raise ValueError(f"{file.name}: its rows have more fields than the header: correct the header")
         for column, known in columns.text.items():
-            if column in frame and missing.has_default and not MISSING.isdisjoint(known):
-                others = [*missing.list_texts(column), *MISSING.difference(known)]
+            if column in frame and options.default_na and not MISSING.isdisjoint(known):
+                others = [*fields.list_missing(column), *MISSING.difference(known)]
                 frame[column] = fields.read_texts([column], others)[column]
         if dialect.may_have_points or options.units:
             notes += _convert_numbers(frame, columns.text, options.units, dialect)
         target = columns.target
         if target is not None and target in frame and columns.task != "regression":
             frame[target] = _restore_classes(fields, frame[target], columns.task, options.units)
-            if missing.has_default and _may_lack_classes(frame[target], columns.task):
-                texts = fields.read_texts([target], missing.list_texts(target))[target]
+            if options.default_na and _may_lack_classes(frame[target], columns.task):
+                texts = fields.read_texts([target], fields.list_missing(target))[target]
                 texts = texts[frame[target].isna()].dropna()
                 if len(texts):
                     notes.append(
@@ -400,14 +373,24 @@ class _Fields:
 
     file: CsvFile
     dialect: Dialect
-    missing: Missing
+    options: ReadOptions
+
+    def list_missing(self, column: str | None) -> list[str]:
+        """Return the texts for missing values of a column, or of all, as --na says, without `MISSING`."""
+        texts = [""]
+        for option in self.options.na:
+            name, sign, text = option.partition("=")
+            if not (sign and name in self.dialect.header):
+                texts.append(option)
+            elif name == column:
+                texts.append(text)
+        return texts
 
     def read(self, text_columns: Iterable[str], **settings: object) -> DataFrame:
         """Return the columns, some of them as text, with further arguments of pandas' function."""
-        missing, dialect = self.missing, self.dialect
-        na: list[str] | dict[str, list[str]] = ["", *missing.texts]
-        if missing.own:
-            na = {column: missing.list_texts(column) for column in dialect.header}
+        dialect, common = self.dialect, self.list_missing(None)
+        by_column = {column: self.list_missing(column) for column in dialect.header}
+        has_own = any(texts != common for texts in by_column.values())
         given = {
             "sep": r"\s+" if dialect.sep == " " else dialect.sep,
             "quotechar": dialect.quote,
@@ -419,8 +402,8 @@ class _Fields:
             "dtype": dict.fromkeys(text_columns, "string") or None,
             "index_col": False if dialect.has_surplus else None,
             "skiprows": self._skipped,
-            "na_values": na,
-            "keep_default_na": missing.has_default,
+            "na_values": by_column if has_own else common,
+            "keep_default_na": self.options.default_na,
         }
         with warnings.catch_warnings():
             warnings.simplefilter("error", pandas.errors.ParserWarning)
