@@ -134,7 +134,8 @@ class Matching:
         others: Sequence[str] = (),
     ) -> None:
         self._model, self._date_formats, self._others = model, date_formats, list(others)
-        self._unseen: dict[str, Unseen] = {}
+        # Rows by category that did not occur in the fit, for each column; None is any beyond `MAX_UNSEEN`.
+        self._unseen: dict[str, Counter[str | None]] = {}
         self._far: dict[str, FarValues] = {}
         self.n_rows = 0
         self._surplus: list[str] = []
@@ -177,7 +178,9 @@ class Matching:
             if isinstance(encoding, NumberEncoding) and kind == "number" and column.dtype.kind != "m":
                 self._far.setdefault(name, FarValues(encoding.edges)).add(frame[name])
             elif isinstance(encoding, CategoryEncoding):
-                self._unseen.setdefault(name, Unseen()).add(encoding.count_unseen(column.tolist()))
+                unseen = self._unseen.setdefault(name, Counter())
+                for value, n_rows in encoding.count_unseen(column.tolist()).items():
+                    unseen[value if value in unseen or len(unseen) < MAX_UNSEEN else None] += n_rows
         return frame
 
     @property
@@ -187,29 +190,14 @@ class Matching:
         if self._surplus:
             notes.append(f"columns that the model does not use: {join_names(self._surplus, quoted=False)}")
         for name, unseen in self._unseen.items():
-            if unseen.n_rows:
-                rows = "1 row has a value" if unseen.n_rows == 1 else f"{unseen.n_rows:,} rows have values"
-                rows = f"all {rows}" if 1 < unseen.n_rows == self.n_rows else rows
-                values = join_names(value for value, _ in unseen.counts.most_common())
-                notes.append(f"column {name!r}: {rows} not seen in training: {values}{unseen.others}")
+            if n_rows := unseen.total():
+                rows = "1 row has a value" if n_rows == 1 else f"{n_rows:,} rows have values"
+                rows = f"all {rows}" if 1 < n_rows == self.n_rows else rows
+                values = join_names(value for value, _ in unseen.most_common() if value is not None)
+                others = " or others" if None in unseen else ""
+                notes.append(f"column {name!r}: {rows} not seen in training: {values}{others}")
         notes += [f"column {name!r}: {far.note}" for name, far in self._far.items() if far.note]
         return notes
-
-
-class Unseen:
-    """Number of rows with categories that did not occur in the fit, and the first such categories."""
-
-    def __init__(self) -> None:
-        self.n_rows, self.counts, self.others = 0, Counter[str](), ""
-
-    def add(self, counts: Counter[str]) -> None:
-        """Add the categories of a piece; at most `MAX_UNSEEN` are remembered."""
-        self.n_rows += counts.total()
-        for value, n_rows in counts.items():
-            if value in self.counts or len(self.counts) < MAX_UNSEEN:
-                self.counts[value] += n_rows
-            else:
-                self.others = " or others"
 
 
 class FarValues:

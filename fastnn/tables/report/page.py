@@ -17,12 +17,13 @@ from ...system.messages import format_range, pluralize
 from ...system.validation import Array
 from ..summary import find_last_best
 from .pictures import (
-    draw_calibration_svg,
+    draw_errors,
     draw_learning,
     draw_predicted,
-    draw_residuals_svg,
+    draw_reliability,
     draw_roc,
     draw_sureness,
+    draw_svg,
     escape,
 )
 from .tables import (
@@ -145,16 +146,17 @@ def _format_score(name: str, metric: Metric, value: float) -> str:
 def _collect_predictions(fit: EvaluatedFit) -> list[str]:
     P, classes = fit.predictions, fit.classes
     if classes is None:
-        half, most = np.quantile(np.abs(fit.truth - fit.predictions), [0.5, 0.9])
+        half, most = np.quantile(np.abs(fit.truth - P), [0.5, 0.9])
         show = fit.metrics["mae"].format
         text = f"Half of the predictions are off by less than {show(half)}, 90 % by less than {show(most)}."
+        points = draw_svg("True against predicted numbers", draw_predicted, fit.truth, P)
         return [
             _make_pair(
-                _make_section("Predicted and true", text, draw_predicted(fit.truth, fit.predictions)),
+                _make_section("Predicted and true", text, points),
                 _make_section(
                     "What is left",
                     "Residuals, true minus predicted numbers: an even cloud around 0 is good.",
-                    draw_residuals_svg(fit.truth, fit.predictions),
+                    draw_svg("Residuals against predicted numbers", draw_errors, fit.truth, P),
                 ),
             )
         ]
@@ -170,7 +172,7 @@ def _collect_predictions(fit: EvaluatedFit) -> list[str]:
     calibration = _make_section(
         "Can the probabilities be trusted?",
         "Calibration: of the rows given 70 %, 70 % should come true. Curves near the dashed line are good.",
-        draw_calibration_svg(fit.truth, P, classes),
+        draw_svg("Probabilities against fractions that came true", draw_reliability, fit.truth, P, classes),
     )
     if is_dense(classes):
         single = _make_section("Class by class", "Recall and precision of each class.", table)
@@ -180,12 +182,12 @@ def _collect_predictions(fit: EvaluatedFit) -> list[str]:
         found = _make_section(
             f"Finding {classes[1]}",
             "ROC curve over all thresholds: recall (found) by false positive rate (false alarms).",
-            draw_roc(fit.truth, P, classes),
+            draw_svg("ROC curve", draw_roc, fit.truth, P, classes),
         )
         sure = _make_section(
             "How sure it is",
             "Rows of either class by predicted probability: the further apart, the better.",
-            draw_sureness(fit.truth, P, classes),
+            draw_svg("Probabilities of the rows of either class", draw_sureness, fit.truth, P, classes),
         )
         pairs.append(_make_pair(found, sure))
     return pairs
@@ -209,7 +211,7 @@ def _make_learning(fit: EvaluatedFit) -> str:
     return _make_section(
         "How the networks learned",
         "Each keeps the epoch at the dot. The learning rate falls and rises in turn, which makes the waves.",
-        draw_learning(curves, kept),
+        draw_svg("Validation loss of every network by epoch", draw_learning, curves, kept),
     )
 
 

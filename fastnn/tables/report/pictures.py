@@ -78,19 +78,19 @@ def escape(text: str) -> str:
     return html.escape(escape_controls(text))
 
 
-def draw_svg(name: str, title: str, draw: Callable[[Axes], None]) -> str:
-    """Return the SVG element of a figure that `draw` draws on axes.
+def draw_svg(title: str, draw: Callable[..., None], *data: Any) -> str:
+    """Return the SVG element of a figure that `draw` draws on axes, its first argument, from data.
 
-    Identifiers in the SVG are derived from the name of the picture, which is distinct on the page. The title
-    is for screen readers.
+    Identifiers in the SVG are derived from the name of `draw`, which is distinct on the page. Screen readers
+    read the title.
     """
     # The hash salt makes equal pages equal byte for byte.
-    with mpl.rc_context(_STYLE | {"svg.hashsalt": name}), warnings.catch_warnings():
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": draw.__name__}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph")  # the browser's fonts draw what matplotlib's lack
         figure = Figure(figsize=(5.2, 3.6), layout="constrained")
         buffer = io.StringIO()
         try:
-            draw(figure.add_subplot())
+            draw(figure.add_subplot(), *data)
             figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
         except Exception as error:  # numbers that matplotlib cannot place cost this picture, not the page
             return f"<p>This picture cannot be drawn: {escape(str(error))}.</p>"
@@ -124,122 +124,98 @@ def _reduce_ticks(ax: Axes) -> None:
         axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
 
 
-def draw_learning(curves: Sequence[Sequence[float]], kept: Sequence[int]) -> str:
-    """Return the picture of every network's validation losses by epoch; `kept` epochs, from 0, are marked."""
-
-    def draw(ax: Axes) -> None:
-        for curve, best in zip(curves, kept, strict=True):
-            passes = np.arange(1, len(curve) + 1)
-            ax.plot(passes, curve, color=ACCENT, alpha=max(0.25, 1 / len(curves)), linewidth=1.4)
-            ax.plot([best + 1], [curve[best]], "o", color=SECOND)
-        ax.set(xlabel="epoch", ylabel="validation loss")
-        values = np.concatenate([np.asarray(curve) for curve in curves])
-        finite = values[np.isfinite(values)]
-        if finite.size and finite.min() > 0 and finite.max() > 4 * finite.min():
-            ax.set_yscale("log")
-            # Labels of powers of ten would be formulas, which this style draws as text.
-            is_wide = finite.max() > 1000 * finite.min()
-            ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
-            ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-            ax.minorticks_off()
-        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
-
-    return draw_svg("learning", "Validation loss of every network by epoch", draw)
+def draw_learning(ax: Axes, curves: Sequence[Sequence[float]], kept: Sequence[int]) -> None:
+    """Draw every network's validation losses by epoch; `kept` epochs, from 0, are marked."""
+    for curve, best in zip(curves, kept, strict=True):
+        passes = np.arange(1, len(curve) + 1)
+        ax.plot(passes, curve, color=ACCENT, alpha=max(0.25, 1 / len(curves)), linewidth=1.4)
+        ax.plot([best + 1], [curve[best]], "o", color=SECOND)
+    ax.set(xlabel="epoch", ylabel="validation loss")
+    values = np.concatenate([np.asarray(curve) for curve in curves])
+    finite = values[np.isfinite(values)]
+    if finite.size and finite.min() > 0 and finite.max() > 4 * finite.min():
+        ax.set_yscale("log")
+        # Labels of powers of ten would be formulas, which this style draws as text.
+        is_wide = finite.max() > 1000 * finite.min()
+        ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if is_wide else (1.0, 2.0, 5.0)))
+        ax.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        ax.minorticks_off()
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
-def draw_calibration_svg(truth: Array, P: Array, classes: Array) -> str:
-    """Return the picture of predicted probabilities against fractions that came true."""
-
-    def draw(ax: Axes) -> None:
-        targets, shown, labels = truth, P, classes
-        if len(classes) > MAX_CURVES:  # one curve: how often the predicted class is right
-            best = P.argmax(axis=1)
-            confidence = P[np.arange(len(P)), best]
-            shown, labels = np.column_stack([1 - confidence, confidence]), np.array([0, 1])
-            targets = (classes[best] == truth).astype(int)
-        draw_calibration(targets, shown, labels, 10, ax)
-        if (legend := ax.get_legend()) is not None:
-            legend.remove()
-        reference, *curves = ax.get_lines()
-        reference.set(**REFERENCE)
-        names, colours = list(labels[-len(curves) :]), CLASSES[: len(classes)][-len(curves) :]
-        if len(classes) > MAX_CURVES:
-            names, colours = ["the predicted class"], [ACCENT]
-        for line, name, colour in zip(curves, names, colours, strict=True):
-            line.set(color=colour, marker="o", label=_format_label(name))
-        ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="fraction that came true")
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
-        if len(curves) > 1:
-            ax.legend(handles=curves, loc="upper left")
-
-    return draw_svg("calibration", "Predicted probabilities against fractions that came true", draw)
+def draw_reliability(ax: Axes, truth: Array, P: Array, classes: Array) -> None:
+    """Draw predicted probabilities against fractions that came true."""
+    targets, shown, labels = truth, P, classes
+    if len(classes) > MAX_CURVES:  # one curve: how often the predicted class is right
+        best = P.argmax(axis=1)
+        confidence = P[np.arange(len(P)), best]
+        shown, labels = np.column_stack([1 - confidence, confidence]), np.array([0, 1])
+        targets = (classes[best] == truth).astype(int)
+    draw_calibration(targets, shown, labels, 10, ax)
+    if (legend := ax.get_legend()) is not None:
+        legend.remove()
+    reference, *curves = ax.get_lines()
+    reference.set(**REFERENCE)
+    names, colours = list(labels[-len(curves) :]), CLASSES[: len(classes)][-len(curves) :]
+    if len(classes) > MAX_CURVES:
+        names, colours = ["the predicted class"], [ACCENT]
+    for line, name, colour in zip(curves, names, colours, strict=True):
+        line.set(color=colour, marker="o", label=_format_label(name))
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="predicted probability", ylabel="fraction that came true")
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
+    if len(curves) > 1:
+        ax.legend(handles=curves, loc="upper left")
 
 
-def draw_roc(truth: Array, P: Array, classes: Array) -> str:
-    """Return the picture of the ROC curve of two classes."""
-
-    def draw(ax: Axes) -> None:
-        false, true, _ = roc_curve(truth == classes[1], P[:, 1])
-        if len(false) > MAX_POINTS // 4:
-            places = np.linspace(0, len(false) - 1, MAX_POINTS // 4).astype(np.int64)
-            false, true = false[places], true[places]
-        ax.fill_between(false, true, color=ACCENT, alpha=0.12, linewidth=0)
-        ax.plot(false, true, color=ACCENT)
-        ax.plot([0, 1], [0, 1], **REFERENCE)
-        ax.set(xlim=(0, 1), ylim=(0, 1.01))
-        ax.set(xlabel="false positive rate (false alarms)", ylabel="recall (found)")
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
-
-    return draw_svg("roc", "ROC curve", draw)
+def draw_roc(ax: Axes, truth: Array, P: Array, classes: Array) -> None:
+    """Draw the ROC curve of two classes."""
+    false, true, _ = roc_curve(truth == classes[1], P[:, 1])
+    if len(false) > MAX_POINTS // 4:
+        places = np.linspace(0, len(false) - 1, MAX_POINTS // 4).astype(np.int64)
+        false, true = false[places], true[places]
+    ax.fill_between(false, true, color=ACCENT, alpha=0.12, linewidth=0)
+    ax.plot(false, true, color=ACCENT)
+    ax.plot([0, 1], [0, 1], **REFERENCE)
+    ax.set(xlim=(0, 1), ylim=(0, 1.01))
+    ax.set(xlabel="false positive rate (false alarms)", ylabel="recall (found)")
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
 
 
-def draw_sureness(truth: Array, P: Array, classes: Array) -> str:
-    """Return the picture of the probabilities predicted for the rows of two classes."""
+def draw_sureness(ax: Axes, truth: Array, P: Array, classes: Array) -> None:
+    """Draw the probabilities predicted for the rows of two classes."""
     edges = np.linspace(0, 1, 21)
-
-    def draw(ax: Axes) -> None:
-        for one, colour in zip(classes, CLASSES, strict=False):
-            values = P[truth == one, 1]
-            shares = np.histogram(np.clip(values, 0, 1), edges)[0] / max(1, len(values))
-            ax.stairs(shares, edges, color=colour, linewidth=1.8)
-            ax.stairs(shares, edges, color=colour, alpha=0.18, fill=True, label=_format_label(one))
-        positive = escape_controls(str(classes[1]))
-        ax.set(xlim=(0, 1), xlabel=f"predicted probability of {positive}", ylabel="fraction of the class")
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
-        ax.legend(loc="upper center")
-
-    return draw_svg("sureness", "Predicted probabilities of the rows of either class", draw)
+    for one, colour in zip(classes, CLASSES, strict=False):
+        values = P[truth == one, 1]
+        shares = np.histogram(np.clip(values, 0, 1), edges)[0] / max(1, len(values))
+        ax.stairs(shares, edges, color=colour, linewidth=1.8)
+        ax.stairs(shares, edges, color=colour, alpha=0.18, fill=True, label=_format_label(one))
+    positive = escape_controls(str(classes[1]))
+    ax.set(xlim=(0, 1), xlabel=f"predicted probability of {positive}", ylabel="fraction of the class")
+    ax.xaxis.set_major_formatter(PercentFormatter(1.0, 0))
+    ax.yaxis.set_major_formatter(PercentFormatter(1.0, 0))
+    ax.legend(loc="upper center")
 
 
-def draw_predicted(truth: Array, values: Array) -> str:
-    """Return the picture of true against predicted numbers."""
+def draw_predicted(ax: Axes, truth: Array, values: Array) -> None:
+    """Draw true against predicted numbers."""
     rows = np.random.RandomState(0).permutation(len(truth))[:MAX_POINTS]
-
-    def draw(ax: Axes) -> None:
-        ax.plot(values[rows], truth[rows], "o", color=ACCENT, alpha=0.35, markersize=4, markeredgewidth=0)
-        ends = [min(values.min(), truth.min()), max(values.max(), truth.max())]
-        ax.plot(ends, ends, **REFERENCE)
-        ax.set(xlabel="predicted", ylabel="true")
-        _reduce_ticks(ax)
-
-    return draw_svg("predicted", "True against predicted numbers", draw)
+    ax.plot(values[rows], truth[rows], "o", color=ACCENT, alpha=0.35, markersize=4, markeredgewidth=0)
+    ends = [min(values.min(), truth.min()), max(values.max(), truth.max())]
+    ax.plot(ends, ends, **REFERENCE)
+    ax.set(xlabel="predicted", ylabel="true")
+    _reduce_ticks(ax)
 
 
-def draw_residuals_svg(truth: Array, values: Array) -> str:
-    """Return the picture of true minus predicted numbers."""
-
-    def draw(ax: Axes) -> None:
-        draw_residuals(truth, values, ax)
-        _reduce_ticks(ax)
-        for points in ax.collections:
-            points.set(facecolor=ACCENT, edgecolor="none", alpha=0.35, sizes=[16])
-        for line in ax.get_lines():
-            line.set(**REFERENCE)
-
-    return draw_svg("residuals", "Residuals against predicted numbers", draw)
+def draw_errors(ax: Axes, truth: Array, values: Array) -> None:
+    """Draw true minus predicted numbers."""
+    draw_residuals(truth, values, ax)
+    _reduce_ticks(ax)
+    for points in ax.collections:
+        points.set(facecolor=ACCENT, edgecolor="none", alpha=0.35, sizes=[16])
+    for line in ax.get_lines():
+        line.set(**REFERENCE)
 
 
 def draw_sparkline(heights: Sequence[float], title: str) -> str:

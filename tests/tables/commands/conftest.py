@@ -7,7 +7,7 @@ from tables_of_customers import customers, written
 
 from fastnn.cli import main as cli
 from fastnn.tables.presets import PRESETS, Preset, Recipe
-from fastnn.tables.report import pictures
+from fastnn.tables.report import page
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def folder(tmp_path, monkeypatch, small_presets, request):
     Most tests draw no pictures, which would take most of their time; reports leave out a picture that fails.
     """
     if "with_pictures" not in request.fixturenames:
-        monkeypatch.setattr(pictures, "draw_svg", lambda *arguments: "<svg/>")
+        monkeypatch.setattr(page, "draw_svg", lambda *arguments: "<svg/>")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
