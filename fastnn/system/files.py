@@ -1,4 +1,4 @@
-"""Atomic writing of files: a file is written as a draft beside its final name, then moved there.
+"""Atomic writing of files: a file is written as a draft in a hidden folder beside its final name, then moved.
 
 A process that is killed leaves its draft behind, whose name begins with ``.fastnn-``.
 """
@@ -22,8 +22,6 @@ from .validation import short_repr
 PREFIX = ".fastnn-"
 # Prefix of the name of a folder in a draft that holds older files until their replacements are in place.
 OLDER = ".older-"
-# Longest ending, in characters, that the draft of a single file shares with its final name.
-LONGEST_ENDING = 16
 # Seconds between attempts to replace a file. Windows refuses it while a program has the file open, as virus
 # scanners do for a moment after every change.
 PAUSES = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5) if os.name == "nt" else ()
@@ -109,27 +107,22 @@ def _replace(source: Path, goal: Path) -> None:
 def atomic_path(path: Path, synced: bool = False) -> Iterator[Path]:
     """Yield a temporary name for a file; move the file to `path` at the end unless an error is raised.
 
-    The name is beside `path`, in an existing folder, and has the same ending. With `synced`, wait until the
-    disk holds the file, before and after the move: a loss of power then leaves the older file or the new one,
-    and no empty file.
+    The name is in the folder of a `Draft`. With `synced`, wait until the disk holds the file, before and
+    after the move: a loss of power then leaves the older file or the new one, and no empty file.
     """
-    folder = path.absolute().parent
-    # Writers of pictures choose the format by the ending.
-    ending = path.suffix if len(path.suffix) <= LONGEST_ENDING else ""
-    draft = folder / f"{PREFIX}{os.urandom(8).hex()}{ending}"
+    draft = Draft(path)
     try:
-        yield draft
+        yield draft.name(path)
         if synced:
-            _sync(draft)
-        _keep_mode(path, draft)
-        _replace(draft, path)
+            _sync(draft.name(path))
+        draft.publish()
     except BaseException as error:
-        with defer_signals(), suppress(OSError):
-            draft.unlink()
-        raise_written(error, path, draft)
+        with defer_signals():
+            draft.discard()
+        raise_written(error, path, draft.folder)
         raise
     if synced:
-        _sync(folder)
+        _sync(path.absolute().parent)
 
 
 def raise_written(error: BaseException | None, path: Path, draft: Path) -> None:
