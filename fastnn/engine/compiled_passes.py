@@ -23,8 +23,6 @@ from .tiles import choose_training_width
 
 # Numbers of samples for which buffers are kept.
 MAX_SIZES = 4
-# Number of steps whose coefficients are computed at once while the learning rate stays the same.
-STEPS = 256
 
 
 class _Buffers(NamedTuple):
@@ -203,7 +201,7 @@ class CompiledUpdate:
     def _prepare(self, step: int, epsilon: float, reg_lambda: float) -> int:
         """Compute coefficients from this step on, for many steps if the learning rate stays the same."""
         is_constant, same_penalty = epsilon == self._rates[0], reg_lambda == self._rates[1]
-        steps = np.arange(step, step + (STEPS if is_constant else 1))
+        steps = np.arange(step, step + (limits.STEPS_AHEAD if is_constant else 1))
         numbers = self._optimizer.coefficients(np.full(len(steps), epsilon), steps)
         self._coefficients, self._first = fit_coefficients(numbers, self._network.dtype), step
         self._rates = epsilon, reg_lambda

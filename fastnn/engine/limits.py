@@ -25,7 +25,7 @@ FIRST_CALL_OPERATIONS = 1e8
 CALL_STEPS = 1 << 16
 # Number of steps whose coefficients are computed at once: NumPy's temporary arrays then stay in the cache.
 COEFFICIENT_STEPS = 1 << 12
-# Number of steps whose coefficients a call has ready for the next ones, if the rate is constant.
+# Number of steps whose coefficients are computed beforehand if the rate is constant, for several short calls.
 STEPS_AHEAD = 1 << 8
 # A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
 # slow: the least width limits how far tiles shrink. It is given in bytes of a row for predictions, and in

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..engine import get_backend
+from ..engine import get_backend, limits
 from ..engine.arguments import divide_step
 from ..engine.job import Job
 from ..engine.tiles import choose_training_width
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 # What an estimator keeps for its next partial fit: steps, or True if that call is to prepare them.
 Kept: TypeAlias = "OnlineSteps | bool"
-# Number of steps whose coefficients are computed at once.
-STEPS = 256
 
 
 def try_online_steps(method: Callable[..., Any]) -> Callable[..., Any]:
@@ -183,9 +181,9 @@ class OnlineSteps:
             return None
 
     def _advance(self, estimator: BaseMLP, X: Array, targets: Array) -> bool:
-        if self._n_done % STEPS == 0:
-            self._coefficients = self._job.coefficients(self._n_done, STEPS, self._dtype)
-        k = self._n_done % STEPS
+        k = self._n_done % limits.STEPS_AHEAD
+        if k == 0:
+            self._coefficients = self._job.coefficients(self._n_done, limits.STEPS_AHEAD, self._dtype)
         state = self._state
         for copy, array in zip(self._saved, self._arrays, strict=True):
             np.copyto(copy, array)
