@@ -77,10 +77,6 @@ class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
 
     # --- parameters --------------------------------------------------------------------------------
 
-    def _store_arguments(self, arguments: dict[str, Any]) -> None:
-        """Set the arguments of `__init__`, which are its `locals()`, as attributes of the same names."""
-        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
-
     def _validate_params(self) -> None:
         validate_parameters(self)
 

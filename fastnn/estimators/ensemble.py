@@ -44,11 +44,7 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
     _kind: ClassVar[type[BaseMLP]]
 
     def __init__(self, estimator=None, n_estimators=10, method="seeds", n_jobs=None, random_state=None):
-        self.estimator = estimator
-        self.n_estimators = n_estimators
-        self.method = method
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+        self._store_arguments(locals())
 
     @classmethod
     def from_search(cls, search: BaseEstimator, n_estimators: int = 10, **parameters: Any) -> Self:

@@ -43,6 +43,10 @@ class Targets(SavableAttributes, ABC):
     # Arguments for scikit-learn's `validate_data` that concern y.
     _target_checks: ClassVar[dict[str, Any]] = {}
 
+    def _store_arguments(self, arguments: dict[str, Any]) -> None:
+        """Set the arguments of `__init__`, which are its `locals()`, as attributes of the same names."""
+        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
+
     @abstractmethod
     def _check_targets(self, y: Any, use: str) -> Array:
         """Check y, which scikit-learn has validated, set the attributes derived from y, and return y.
