@@ -8,8 +8,11 @@ CONTRIBUTING.md shows an example.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
+
+T = TypeVar("T")
 
 __all__ = ["ACTIVATIONS", "activation", "activation_backward", "activation_forward"]
 
@@ -106,14 +109,20 @@ class Layer:
 ACTIVATIONS: dict[str, type[Layer]] = {}
 
 
-def activation(name: str) -> Callable[[type[Layer]], type[Layer]]:
-    """Return the decorator that adds a class to `ACTIVATIONS` under `name`."""
+def make_registrar(registry: dict[str, Any]) -> Callable[[str], Callable[[T], T]]:
+    """Return a function of a name: the decorator that adds a class or a function to a registry."""
 
-    def register(layer: type[Layer]) -> type[Layer]:
-        ACTIVATIONS[name] = layer
-        return layer
+    def register(name: str) -> Callable[[T], T]:
+        def add(thing: T) -> T:
+            registry[name] = thing
+            return thing
+
+        return add
 
     return register
+
+
+activation = make_registrar(ACTIVATIONS)
 
 
 @activation("identity")

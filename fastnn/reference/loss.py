@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .layer import Sigmoid, Softplus
+from .layer import Sigmoid, Softplus, make_registrar
 from .output import softmax_forward
 
 __all__ = ["LOSSES", "find_formulas", "loss", "loss_backward", "loss_value"]
@@ -38,16 +38,7 @@ class Formulas:
 
 # Registry of all losses by name.
 LOSSES: dict[str, type[Formulas]] = {}
-
-
-def loss(name: str) -> Callable[[type[Formulas]], type[Formulas]]:
-    """Return the decorator that adds a class to `LOSSES` under `name`."""
-
-    def register(formulas: type[Formulas]) -> type[Formulas]:
-        LOSSES[name] = formulas
-        return formulas
-
-    return register
+loss = make_registrar(LOSSES)
 
 
 def limit(values, parameter):

@@ -13,20 +13,13 @@ from collections.abc import Callable
 
 import numpy as np
 
+from .layer import make_registrar
+
 __all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "optimizer", "update"]
 
 # Registry of all optimizers by name.
 OPTIMIZERS: dict[str, Callable] = {}
-
-
-def optimizer(name: str) -> Callable[[Callable], Callable]:
-    """Return the decorator that adds a rule to `OPTIMIZERS` under `name`."""
-
-    def register(rule: Callable) -> Callable:
-        OPTIMIZERS[name] = rule
-        return rule
-
-    return register
+optimizer = make_registrar(OPTIMIZERS)
 
 
 @optimizer("sgd")
