@@ -223,16 +223,13 @@ def check_labels(y: object, n_samples: int, n_classes: int, name: str = "y") -> 
         raise ValueError(f"{name} must have one dimension, got shape {array.shape}{hint}")
     if array.shape[0] != n_samples:
         raise ValueError(f"X has {n_samples} samples, but {name} has {array.shape[0]} labels")
-    if array.dtype.kind not in "fiub":
-        try:
-            if array.dtype.kind != "O":  # a string of digits is the name of a class, not a number
-                raise ValueError
-            array = array.astype(np.float64)
-        except (OverflowError, TypeError, ValueError):
-            raise ValueError(
-                f"{name} must hold integer labels 0 .. {n_classes - 1}, got dtype {array.dtype}: "
-                f"number the classes first, as numpy.unique({name}, return_inverse=True) does"
-            ) from None
+    try:
+        array = _as_reals(array, name, "", "")  # a string of digits is the name of a class, not a number
+    except ValueError:
+        raise ValueError(
+            f"{name} must hold integer labels 0 .. {n_classes - 1}, got dtype {array.dtype}: "
+            f"number the classes first, as numpy.unique({name}, return_inverse=True) does"
+        ) from None
     if array.dtype.kind == "f":
         broken = np.flatnonzero(~np.isfinite(array) | (np.floor(array) != array))
         if broken.size:
@@ -299,18 +296,18 @@ def check_targets(
         )
     if not all_finite(y):
         raise ValueError(_describe_not_finite(y, name, "drop such rows"))
-    lowest, highest = bounds
-    wrong = np.zeros(y.shape, bool)
-    if lowest is not None:
-        wrong |= y < lowest
-    if highest is not None:
-        wrong |= y > highest
+    lowest = -math.inf if bounds[0] is None else bounds[0]
+    highest = math.inf if bounds[1] is None else bounds[1]
+    wrong = (y < lowest) | (y > highest)
     if only_bounds:
         wrong |= (y != lowest) & (y != highest)
     if wrong.any():
         row, column = np.argwhere(wrong)[0]
-        limits = f"of at least {lowest:g}" if highest is None else f"from {lowest:g} to {highest:g}"
-        remedy = "choose another loss or rescale them"
+        limits, remedy = f"from {lowest:g} to {highest:g}", "choose another loss or rescale them"
+        if highest == math.inf:
+            limits = f"of at least {lowest:g}"
+        elif lowest == -math.inf:
+            limits = f"of at most {highest:g}"
         if only_bounds:
             limits, remedy = f"{lowest:g} and {highest:g} only", "for 0 and 1, pass 2 * y - 1"
         raise ValueError(

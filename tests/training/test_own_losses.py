@@ -118,6 +118,14 @@ def test_a_wrong_slope_is_found():
     assert max(array.max_relative_error for array in of_network) < 1e-7
 
 
+def test_a_target_beyond_the_bounds_is_named():
+    class Falling(LogCosh):
+        bounds = (None, 2.0)
+
+    with pytest.raises(ValueError, match=r"y\[0, 0\] is 3, but this loss takes targets of at most 2:"):
+        fastnn.Model([1, 1], loss=Falling()).train([[0.0]], [3.0])
+
+
 def test_without_a_compiler_the_methods_are_called(monkeypatch):
     train(fastnn.SquaredError())  # compiles what all losses share
 
