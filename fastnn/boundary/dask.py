@@ -105,9 +105,7 @@ def boundary_array(
         raise KeyboardInterrupt
     return dask.array.map_blocks(
         _paint_chunk,
-        chunks=tuple(
-            tuple(min(side, count - first) for first in range(0, count, side)) for count in (height, width)
-        ),
+        chunks=dask.array.core.normalize_chunks(side, (height, width)),
         dtype=painter.dtype,
         meta=np.empty((0, 0), painter.dtype),
         picture=dask.delayed((painter, view, side, regions), traverse=False),  # type: ignore[attr-defined]

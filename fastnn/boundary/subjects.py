@@ -248,17 +248,15 @@ def _fill_values(
     try:
         values = np.array(np.broadcast_to(check_real_array(fill, "fill"), (n_features,)))
     except ValueError:
-        given = list(fill) if isinstance(fill, list | tuple | np.ndarray) else []
-        texts = [k for k, value in enumerate(given) if isinstance(value, str)]
-        if texts and len(given) == n_features:
-            place, text = texts[0], str(given[texts[0]])
-            raise ValueError(
-                f"fill must hold numbers, got {text!r} for feature {repr(names[place]) if names else place}: "
-                f"{NUMBERS_ALONE}"
-            ) from None
+        is_complete = isinstance(fill, list | tuple | np.ndarray) and len(fill) == n_features
+        for feature, value in zip(names or range(n_features), fill if is_complete else (), strict=False):
+            if isinstance(value, str):
+                raise ValueError(
+                    f"fill must hold numbers, got {str(value)!r} for feature {feature!r}: {NUMBERS_ALONE}"
+                ) from None
+        mapping = ", or a mapping of their names" if names else ""
         raise ValueError(
-            f"fill must be a number or {n_features} numbers, one per feature"
-            f"{', or a mapping of their names' if names else ''}, got {short_repr(fill)}"
+            f"fill must be a number or {n_features} numbers, one per feature{mapping}, got {short_repr(fill)}"
         ) from None
     values[list(features)] = 0
     if not np.isfinite(values).all():
