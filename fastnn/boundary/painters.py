@@ -7,6 +7,7 @@ prediction function of any other model. `make_painter` decides which one paints 
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 import time
 from abc import ABC, abstractmethod
@@ -275,32 +276,25 @@ class NetworkPainter(Painter):
             tally = self._grid.certified_classes(xs, ys, target, advance, squares)
             self._n_evaluated += tally.points_evaluated
             self._n_probed += target.size
-            is_worthwhile = (
-                self._n_evaluated < DENSE_FRACTION * self._n_probed or self._n_probed < PROBED_POINTS
-            )
-            if self._may_switch and not is_worthwhile:
+            is_wasteful = self._n_evaluated >= DENSE_FRACTION * self._n_probed
+            if self._may_switch and is_wasteful and self._n_probed >= PROBED_POINTS:
                 self.reason = "the bounds proved too little"
             return tally
         self._n_dense += target.size
         most = max(1, int(CALL_OPERATIONS / self._committee.operations))
         # Whole rows, or pieces of one row. Both are contiguous, as kernels need them.
         n_rows, n_columns = max(1, most // xs.size), min(xs.size, most)
-        tally = Tally()
-        for first in range(0, ys.size, n_rows):
-            for begin in range(0, xs.size, n_columns):
-                if advance():
-                    return tally
-                rows, columns = slice(first, first + n_rows), slice(begin, begin + n_columns)
-                tally += self._evaluate(xs[columns], ys[rows], target[rows, columns])
-        return tally
-
-    def _evaluate(self, xs: Array, ys: Array, target: Array) -> Tally:
-        began = time.perf_counter()
-        if self.response == "class":
-            self._grid.classes(xs, ys, target)
-        else:
-            self._grid.values(self.response, self.class_index, xs, ys, target)
-        return Tally(points_evaluated=target.size, evaluating=time.perf_counter() - began)
+        fill: Callable[..., None] = self._grid.classes
+        if self.response != "class":
+            fill = functools.partial(self._grid.values, self.response, self.class_index)
+        began, n_done = time.perf_counter(), 0
+        for first, begin in itertools.product(range(0, ys.size, n_rows), range(0, xs.size, n_columns)):
+            if advance():
+                break
+            rows, columns = slice(first, first + n_rows), slice(begin, begin + n_columns)
+            fill(xs[columns], ys[rows], target[rows, columns])
+            n_done += target[rows, columns].size
+        return Tally(points_evaluated=n_done, evaluating=time.perf_counter() - began)
 
 
 class TablePainter(Painter):
