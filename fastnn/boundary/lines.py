@@ -149,9 +149,7 @@ def _count_squares(tolerance: Any, xlim: tuple[float, float], ylim: tuple[float,
     except ValueError:
         both = np.zeros(2)
     if not ((both > 0).all() and np.isfinite(both).all()):
-        raise ValueError(
-            f"tolerance must be a number above 0, or two for x and y, got {short_repr(tolerance)}"
-        )
+        raise ValueError(f"tolerance must be a number above 0, or two (x and y), got {short_repr(tolerance)}")
     with np.errstate(over="ignore"):
         counts = np.ceil(np.array([xlim[1] - xlim[0], ylim[1] - ylim[0]]) / both)
     if counts.max() > MAX_SQUARES:

@@ -353,9 +353,7 @@ class TablePainter(Painter):
     def _class_numbers(self, labels: Array, n: int) -> Array:
         """Return the numbers of the classes (n,), given the labels of n points."""
         if labels.shape != (n,):
-            raise ValueError(
-                f"the model must predict one class per point: for {n} points it gave shape {labels.shape}"
-            )
+            raise ValueError(f"the model must predict one class per point, got shape {labels.shape} for {n}")
         if labels.dtype.kind == "f":
             wrong = labels[~np.isfinite(labels) | (labels != np.floor(labels))]
             if wrong.size:

@@ -104,9 +104,7 @@ def _export(options: argparse.Namespace) -> int:
     if options.settings is not None or options.port is not None:
         raise ValueError("--export takes no --settings or --port: put the settings into a link to the page")
     if options.wheel is None:
-        raise ValueError(
-            "--wheel is missing: pass the wheel for browsers, which .ci/wheels builds in a clone"
-        )
+        raise ValueError("--wheel is missing: pass the wheel for browsers that .ci/wheels builds in a clone")
     if options.with_python is None:
         export_playground(options.export, options.wheel, options.pyodide_url or PYODIDE_URL)
     else:

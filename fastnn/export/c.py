@@ -44,9 +44,7 @@ def _choose_prefix(name: object, path: str | PathLike[str] | None) -> str:
         stem = re.sub(r"\W+", "_", stem, flags=re.ASCII).strip("_")
         return stem if re.match("[A-Za-z]", stem) else f"net_{stem}".rstrip("_")
     if not isinstance(name, str) or not re.fullmatch("[A-Za-z][A-Za-z0-9_]*", name):
-        raise ValueError(
-            f"name must be an identifier of C, letters, digits and _ after a letter, got {short_repr(name)}"
-        )
+        raise ValueError(f"name must be an identifier of C, such as net_1, got {short_repr(name)}")
     return name
 
 

@@ -139,9 +139,7 @@ def describe(
     members = []
     for network, parameters, fit in networks:
         if not all_finite(parameters):
-            raise ValueError(
-                "the model's weights or biases hold NaN or infinity: train it again before the export"
-            )
+            raise ValueError("the model's weights hold NaN or infinity: train it again before the export")
         arrays = zip(network.weights(parameters), network.biases(parameters), strict=True)
         layers = [
             LayerDescription(W.copy(), b[0].copy(), name)

@@ -75,10 +75,7 @@ def _make_estimator(description: ModelDescription, member: Member, classes: Arra
     _check_expressible(hidden, member.layers[-1].activation)
     layers, output = member.layers, OUT_ACTIVATIONS[member.output]
     if output == "exp" and "loss" not in MLPRegressor().get_params():
-        raise ValueError(
-            f"the output function {output!r} (loss 'poisson') needs version 1.7 of scikit-learn: "
-            f"{_OTHER_WAYS}"
-        )
+        raise ValueError(f"the loss 'poisson' needs version 1.7 of scikit-learn: {_OTHER_WAYS}")
     if member.output == "softmax" and len(classes) == 2:
         # The sigmoid of the difference of two scores is the softmax's second probability.
         last, output = layers[-1], "logistic"
@@ -126,8 +123,7 @@ def _check_expressible(hidden: set[str], output: str) -> None:
         )
     if len(hidden) > 1:
         raise ValueError(
-            f"scikit-learn has one activation for all hidden layers, and this model has {sorted(hidden)}: "
-            f"{_OTHER_WAYS}"
+            f"scikit-learn has one activation for all hidden layers, not {sorted(hidden)}: {_OTHER_WAYS}"
         )
     if output != "identity":
         raise ValueError(

@@ -17,9 +17,7 @@ def to_torch(description: ModelDescription, dtype: DTypeLike | None = None) -> M
     try:
         import torch
     except ImportError:
-        raise ImportError(
-            "to_torch needs PyTorch: pip install torch, by the instructions on https://pytorch.org"
-        ) from None
+        raise ImportError("to_torch needs PyTorch: pip install torch, or see https://pytorch.org") from None
     description = description.convert(dtype)
     networks = [_make_sequential(torch, description, member) for member in description.members]
     if not description.is_ensemble:
@@ -66,10 +64,7 @@ def _make_sequential(torch: ModuleType, description: ModelDescription, member: M
             linear.bias.copy_(biases)
         modules.append(linear)
         if layer.activation not in known:
-            raise ValueError(
-                f"PyTorch has no module for the activation {layer.activation!r}: to_onnx and to_c can "
-                "export it"
-            )
+            raise ValueError(f"PyTorch has no activation {layer.activation!r}: use to_onnx or to_c")
         if known[layer.activation] is not None:
             modules.append(known[layer.activation])
     if member.output == "softmax" or description.is_binary:

@@ -62,9 +62,7 @@ def copy_python(source: Path, folder: Path) -> None:
     """Copy what the page needs of an unpacked distribution of Pyodide to a folder."""
     lock = source / "pyodide-lock.json"
     if not lock.is_file():
-        raise FileNotFoundError(
-            f"{source} has no pyodide-lock.json: unpack Pyodide's full distribution there"
-        )
+        raise FileNotFoundError(f"{source} has no pyodide-lock.json: unpack Pyodide's full distribution")
     packages = json.loads(lock.read_text(encoding="utf-8"))["packages"]
     needed, waiting = [], [*_PACKAGES]
     while waiting:

@@ -266,9 +266,7 @@ def make_problem(settings: Settings, table: PlayTable | None = None) -> tuple[Le
 def _use_table(settings: Settings, table: PlayTable | None) -> LearningProblem:
     """Return the problem of two columns of the table, standardised."""
     if table is None:
-        raise RequestError(
-            "dataset", "there is no table: open one, or start the playground with one, fastnn playground FILE"
-        )
+        raise RequestError("dataset", "there is no table: open one, or run fastnn playground FILE")
     inputs = _choose_columns(settings, table)
     rows, targets = np.column_stack([table.columns[name] for name in inputs]), table.y
     is_whole = np.isfinite(rows).all(axis=1) & np.isfinite(targets)
@@ -339,9 +337,7 @@ def _check_loss(problem: LearningProblem) -> None:
     name, kind = problem.loss_name, problem.kind
     if (name in REGRESSION_LOSSES) != (kind == "regression"):
         what = "classes" if kind == "classes" else "numbers"
-        raise RequestError(
-            "loss", f"the targets are {what}, which {name} is not for: leave the loss to the data set"
-        )
+        raise RequestError("loss", f"the targets are {what}, which {name} is not for: leave the loss out")
     if kind == "classes" and not LOSSES[name].of_labels and problem.classes and len(problem.classes) > 2:
         raise RequestError(
             "loss",

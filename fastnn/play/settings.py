@@ -188,9 +188,7 @@ class Settings:
                     if checked is not None:
                         options[name] = checked
                 elif value is not None:
-                    raise RequestError(
-                        None, f"there is no setting {short_repr(name)}: remove it from the address"
-                    )
+                    raise RequestError(None, f"there is no setting {short_repr(name)}: remove it")
             except RequestError as error:
                 errors.append(error)
         settings = cls(**values, options=options)

@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from ..system.frames import as_table, is_missing
 from ..system.messages import join_names, note_renamed_columns
-from ..system.targets import are_numbers, stands_for_number, suggest_task
+from ..system.targets import MAX_CLASSES, are_numbers, stands_for_number, suggest_task
 from ..system.validation import short_repr
 from .datasets import TABLES
 from .settings import MAX_SAMPLES
 
 Array = NDArray[Any]
 
-# Largest number of classes that are drawn.
-MAX_CLASSES = 10
 # Largest magnitude of a number. The squares in a standard deviation must not overflow.
 MAX_MAGNITUDE = 1e150
 # Number of rows from which the use of a column is estimated, so that there are fewer classes than rows.
@@ -207,10 +205,7 @@ def _convert_to_numbers(values: Array, target: str) -> NDArray[np.float64]:
     """Return numbers, or text that stands for them, as float64; raise ValueError unless all are finite."""
     for value in values.tolist():
         if not stands_for_number(value):
-            raise ValueError(
-                f"the target {target!r} holds {short_repr(value)} among numbers: correct it, or leave out "
-                "the row"
-            )
+            raise ValueError(f"the target {target!r} holds {short_repr(value)} among numbers: correct it")
     try:
         numbers = values.astype(np.float64)
     except OverflowError as error:  # a Python integer of more than 300 digits

@@ -30,12 +30,12 @@ def contents(folder):
         ("a.png", "a.png/", "a.png is a folder, not the name of a picture"),
         ("a.dzi", "a.dzi/", "a.dzi is a folder"),
         ("a.dzi", "a.html/", "a.html is a folder"),
-        ("a.dzi", "a_files/", "a_files that does not belong to a.dzi"),
-        ("a.dzi", "a.html", "a.html that does not belong to a.dzi"),
-        ("a.dzi", "a_files", "a_files that does not belong to a.dzi"),
-        pytest.param("a.zarr", "a.zarr/", "that is not a Zarr array", marks=pytest.mark.needs("zarr")),
-        pytest.param("a.zarr", "a.zarr", "that is not a Zarr array", marks=pytest.mark.needs("zarr")),
-        pytest.param("a.zarr", "group", "that is not a Zarr array", marks=pytest.mark.needs("zarr")),
+        ("a.dzi", "a_files/", "a_files exists, and does not belong to a.dzi"),
+        ("a.dzi", "a.html", "a.html exists, and does not belong to a.dzi"),
+        ("a.dzi", "a_files", "a_files exists, and does not belong to a.dzi"),
+        pytest.param("a.zarr", "a.zarr/", "exists, and is not a Zarr array", marks=pytest.mark.needs("zarr")),
+        pytest.param("a.zarr", "a.zarr", "exists, and is not a Zarr array", marks=pytest.mark.needs("zarr")),
+        pytest.param("a.zarr", "group", "exists, and is not a Zarr array", marks=pytest.mark.needs("zarr")),
     ],
 )
 def test_folders_and_foreign_files_are_not_replaced(tmp_path, name, other, message):

@@ -231,5 +231,5 @@ def test_a_new_activation_is_exported_from_its_formula(monkeypatch):
         fastnn.Model([2, 3, 2], activation="odd").to_c()
     pytest.importorskip("torch", reason="PyTorch is not installed")
     monkeypatch.setitem(ACTIVATIONS, "bent", Tanh)
-    with pytest.raises(ValueError, match="no module for the activation 'bent': to_onnx and to_c"):
+    with pytest.raises(ValueError, match="no activation 'bent': use to_onnx or to_c"):
         model.to_torch()

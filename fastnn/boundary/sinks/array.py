@@ -70,7 +70,5 @@ def _check_array(out: Array, shape: tuple[int, int], picture: Picture) -> Array:
             np.can_cast(needed, out.dtype) or np.can_cast(np.min_scalar_type(-highest - 1), out.dtype)
         )
     if not holds:
-        raise ValueError(
-            f"out must have a dtype that holds {kind}, as {needed} does, got an array of {out.dtype}"
-        )
+        raise ValueError(f"out must have a dtype that holds {kind}, as {needed} does, got {out.dtype}")
     return out

@@ -45,10 +45,7 @@ class DeepZoomSink(FileSink):
             check_replaceable(name, self.argument)
         for name in (tiles, page):
             if name.exists() and (not index.exists() or (name is tiles and not name.is_dir())):
-                raise ValueError(
-                    f"{self.argument}: there is already something at {name} that does not belong to "
-                    f"{index.name}"
-                )
+                raise ValueError(f"{self.argument}: {name} exists, and does not belong to {index.name}")
 
     def begin(self) -> None:
         width, height = self.picture.width, self.picture.height

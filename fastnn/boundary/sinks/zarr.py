@@ -41,9 +41,7 @@ class ZarrSink(FileSink):
 
     def check_place(self) -> None:
         if self.path.exists() and not _is_array(self.path):
-            raise ValueError(
-                f"{self.argument}: there is already something at {self.path} that is not a Zarr array"
-            )
+            raise ValueError(f"{self.argument}: {self.path} exists, and is not a Zarr array")
 
     def begin(self) -> None:
         self.folder, self.shards = self.draft.name(self.path), dict[tuple[int, int], Shard]()
