@@ -95,10 +95,7 @@ def paint_picture(
 
 
 def _check_range(painter: Painter, view: View) -> None:
-    """Predict the corners of a picture so large that a network's scores may overflow.
-
-    The prediction raises an error or warns, where the kernels would silently paint NaN.
-    """
+    """Predict the corners of a picture whose scores may overflow: kernels would silently paint NaN."""
     subject, (left, right, bottom, top) = painter.subject, view.extent
     if subject.committee is None or subject.predict is None:
         return

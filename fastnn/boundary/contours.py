@@ -61,10 +61,7 @@ def cut_tiles(classes: Array, margins: Array | None = None) -> Tiles:
 
 
 def trace_lines(tiles: Tiles) -> Lines:
-    """Return the lines, arrays (n, 2), by pairs of classes, the lower one first, which is on the left.
-
-    They end at the edges of the lattice and in squares with three or more classes.
-    """
+    """Return the lines, arrays (n, 2), by pairs of classes, of which the lower is first and on the left."""
     found = Lines()
     numbers = np.flatnonzero(np.bincount(tiles.classes.ravel() + 1)[1:])
     holds = {number: (tiles.classes == number).any(axis=(1, 2)) for number in numbers.tolist()}
@@ -117,10 +114,7 @@ def _join_pieces(points: Floats, offsets: NDArray[np.int64]) -> list[Floats]:
 
 
 def trace_pixels(pixels: Array) -> list[Floats]:
-    """Return the lines between the classes of pixels (height, width), smoothed by about a pixel.
-
-    Coordinates are in pixels from the lower left corner. The ends of lines are not moved.
-    """
+    """Return the lines (n, 2) between classes of pixels, smoothed by about a pixel but for their ends."""
     from scipy.ndimage import gaussian_filter1d
 
     height, width = pixels.shape

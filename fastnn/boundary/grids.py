@@ -195,11 +195,7 @@ class Grid:
 
 
 def _first_squares(xs: Array, ys: Array, smallest: int, largest: int) -> NDArray[np.int64]:
-    """Return squares (n, 3) that cover all pixels: row, column, and size, which is the same for all.
-
-    The size is `smallest` times a power of 2, and at least `largest` or the picture's longer side, whichever
-    is less.
-    """
+    """Return squares (n, 3) that cover all pixels: row, column, and side, `smallest` times a power of 2."""
     size = smallest
     while size < min(largest, max(xs.size, ys.size)):
         size *= 2

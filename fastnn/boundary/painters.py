@@ -87,10 +87,7 @@ class Painter(ABC):
         """
 
     def find_regions(self, view: View, side: int, stopped: Callable[[], bool]) -> Found:
-        """Return the squares of `side` pixels in which one class provably wins, and statistics.
-
-        Nothing is proved for responses and models of other libraries: this default returns None.
-        """
+        """Return the squares of `side` pixels in which one class provably wins, if any, and statistics."""
         return None, Tally()
 
 
@@ -171,10 +168,7 @@ def _class_index(subject: Subject, response: str, class_of_interest: Any) -> int
 
 
 class NetworkPainter(Painter):
-    """Networks of fastnn, evaluated by kernels; the subject has a committee.
-
-    With `may_switch`, painting changes to dense where bounds prove too little.
-    """
+    """Networks of fastnn, evaluated by kernels; `may_switch` if the bounds prove too little."""
 
     def __init__(
         self, subject: Subject, response: str, class_index: int, reason: str, may_switch: bool = False
@@ -252,10 +246,7 @@ class NetworkPainter(Painter):
             yield undecided * size
 
     def decide(self, xs: Array, ys: Array, n_threads: int) -> tuple[NDArray[np.int64], Array]:
-        """Return the classes at points, and how much higher the scores of these are than the second highest.
-
-        `xs` and `ys` are broadcast against each other; `n_threads` is 0 for all cores.
-        """
+        """Return classes at points (xs, ys are broadcast), and how far their scores exceed the second."""
         u, v = np.broadcast_arrays(*self._committee.inputs(xs, ys))
         scores = self._committee.scores(np.stack([u.ravel(), v.ravel()], axis=1), n_threads)
         first, *others = np.ascontiguousarray(scores.T)

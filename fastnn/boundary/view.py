@@ -90,11 +90,7 @@ def centres(limits: tuple[float, ...], count: int) -> Axis:
 
 
 def check_size(size: Any, across: float, up: float, *, name: str = "size") -> tuple[int, int]:
-    """Return (width, height) in pixels; raise ValueError for another `size`, which messages call `name`.
-
-    Given the longer side alone, the ratio of the lengths `across` and `up` gives the shorter, down to 1 /
-    `MAX_ASPECT_RATIO` of it.
-    """
+    """Return (width, height) of `size`, which may be the longer side alone; messages call it `name`."""
     if isinstance(size, (int, np.integer)):
         longer = check_count(size, name, 1)
         share = max(min(across, up) / max(across, up), 1 / MAX_ASPECT_RATIO)

@@ -74,10 +74,7 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """Parse names of columns, separated and quoted as in a CSV file; a name that is repeated counts once.
-
-    Spaces at the ends of names stay, for columns that have them.
-    """
+    """Parse names of columns as in a CSV file, each once; spaces at the ends of names stay."""
     try:
         found = next(csv.reader([text], skipinitialspace=True), [])
     except csv.Error as error:

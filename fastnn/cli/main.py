@@ -29,10 +29,7 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command ``fastnn``; return 0 for success, 1 for an error, 130 for an interrupt.
-
-    By default the arguments come from the process. Wrong usage ends the process with status 2.
-    """
+    """Run the command; return 0, 1 for an error or 130 for an interrupt. Wrong usage exits with status 2."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     try:
         # The parser imports the module of the command, which may take a second. Ctrl-C must work then, too.

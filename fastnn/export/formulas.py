@@ -14,15 +14,9 @@ VARIABLE = Expression("variable")
 
 
 def record_formula(name: str) -> Expression:
-    """Return the expression of an activation, or of an output function other than the softmax.
+    """Return the expression, by `VARIABLE`, of an activation or of an output function but the softmax.
 
-    It is a function of `VARIABLE`. A subexpression that several operations use is one object. A function of
-    NumPy that cannot be recorded is a TypeError.
-
-    Examples
-    --------
-    >>> record_formula("softplus")
-    add(maximum(variable(), 0.0), log1p(exp(negative(absolute(variable())))))
+    A subexpression that several operations use is one object.
     """
     function = ACTIVATIONS[name].value if name in ACTIVATIONS else OUTPUTS[name]
     return function(VARIABLE)

@@ -31,11 +31,7 @@ class Exportable:
 
     @staticmethod
     def _watch_classes(purpose: str, watch: Callable[[type], None]) -> None:
-        """Call a function with every subclass, and with each that is defined later.
-
-        The converters of other packages know classes by identity; exporters lie below the estimators and do
-        not import them.
-        """
+        """Call a function with every subclass, now and later: converters know classes by identity."""
         Exportable._watchers[purpose] = watch
         for kind in tuple(Exportable._classes):
             watch(kind)

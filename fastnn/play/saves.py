@@ -85,10 +85,7 @@ def _animate(run: Run) -> Generator[None, None, bytes]:
 @collect_warnings([])  # a training that diverges overflows in pictures too
 @np.errstate(all="ignore")
 def draw(run: Run, snapshot: Snapshot, dpi: int, layout: Sequence[Bbox] | None = None) -> Figure:
-    """Return a figure of the boundary of a network, or of a regression's values, with the samples.
-
-    `layout` has the places of the axes, which take long to find, from an earlier figure of the run.
-    """
+    """Return a figure of a network and the samples; `layout` are the places of axes in an earlier figure."""
     from matplotlib.figure import Figure
 
     from ..boundary.drawing import escape_dollars

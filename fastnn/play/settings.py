@@ -171,10 +171,7 @@ class Settings:
 
     @classmethod
     def of_state(cls, state: Any) -> Settings:
-        """Return the settings of a state, an object of JSON; fields that are missing have their defaults.
-
-        A RequestError names all fields that are unknown or have values that are not accepted.
-        """
+        """Return the settings of a state, an object of JSON; a RequestError names all wrong fields."""
         if not isinstance(state, Mapping):
             raise RequestError(None, f"the state must be an object, got {short_repr(state)}")
         values: dict[str, Any] = {}

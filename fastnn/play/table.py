@@ -97,10 +97,7 @@ def make_table(X: Any, y: Any, target: str | None = None) -> PlayTable:
 
 
 def read_csv(path: str | Path, target: str | None = None) -> tuple[PlayTable, list[str], list[str]]:
-    """Return the table of a CSV file, the names of all columns, and notes; by default the last is the target.
-
-    Unlike the readers of `fastnn.tables`, this one needs NumPy alone, which a page in a browser has loaded.
-    """
+    """Return a CSV file as a table, all names and notes, by NumPy alone; the last column is the target."""
     text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
     try:
         dialect: Any = csv.Sniffer().sniff(text[:10_000], ",;\t|")

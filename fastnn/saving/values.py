@@ -176,10 +176,7 @@ class MissingLossError(ValueError):
 
 
 class Decoder:
-    """Decoder of what an `Encoder` returned, with its arrays.
-
-    `losses` are the classes of users' losses; None stands for any, of which only the names are known.
-    """
+    """Decoder of what an `Encoder` returned; `losses` are users' classes, or None for any, by name alone."""
 
     def __init__(self, arrays: dict[str, Array], losses: Iterable[type[Loss]] | None = ()) -> None:
         self._arrays = arrays.copy()
@@ -187,10 +184,7 @@ class Decoder:
         self._generators: list[np.random.RandomState] = []
 
     def decode(self, value: Any) -> Any:
-        """Return the value of JSON that `Encoder.encode` returned.
-
-        Other JSON, and attributes of an object that contradict each other, raise any exception.
-        """
+        """Return the value of JSON that `Encoder.encode` returned; other JSON raises any exception."""
         if isinstance(value, list):
             return [self.decode(item) for item in value]
         if not isinstance(value, dict):

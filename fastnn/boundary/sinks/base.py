@@ -67,10 +67,7 @@ class Sink(ABC):
 
     @abstractmethod
     def rectangles(self, regions: Regions | None = None) -> Iterable[Rect]:
-        """Return the rectangles to paint, in the order of the calls of `put`.
-
-        They cover each pixel once, but for squares of a known class that the sink writes by itself.
-        """
+        """Return the rectangles to paint, in the order of `put`, without known squares, which it writes."""
 
     def parts(self, regions: Regions | None = None) -> Iterable[tuple[Rect, Sink]]:
         """Return the parts of the picture that another process can write, and their sinks."""
