@@ -38,8 +38,7 @@ Painted = Generator[tuple[int, Tally, float], None, None]
 
 # Maximum number of pixels in a file. Painting this many takes half a day, far from a boundary.
 MAX_PIXELS = 10**14
-# Maximum number of threads of a picture: all of them are started, although no more than there are cores paint
-# at a time.
+# Maximum number of threads of a picture, of which no more than there are cores paint at a time.
 MAX_THREADS = 256
 # Seconds between two checks for Ctrl-C while other processes paint.
 POLL_SECONDS = 0.1
@@ -252,8 +251,7 @@ def _check_memory(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
     if sink.target(first) is not None:
         return
     points = math.prod(first.shape)
-    # A rectangle is in memory twice, painted and encoded. For each thread, one rectangle is in work and two
-    # wait.
+    # A rectangle is in memory twice, painted and encoded. For each thread, one is in work and two wait.
     check_memory(
         points * dtype.itemsize * 2 * 3 * n_threads,
         "a picture so wide is written in strips that take",

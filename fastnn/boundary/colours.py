@@ -49,8 +49,7 @@ CLASS_COLOURS = (
 CLASS_MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "p", "h")
 # Colour of the outlines of samples, which differs from regions as from the colours of classes.
 OUTLINE = "#16202c"
-# Fraction of a class's colour in the colour of its region in a plot; the rest is white. Samples have the
-# unmixed colour.
+# Fraction of a class's colour in its region in a plot; the rest is white. Samples have the unmixed colour.
 REGION_STRENGTH = 0.35
 # Fraction of a class's default colour in the colour of its region in a file, which has no samples.
 FILE_STRENGTH = 0.7
@@ -58,8 +57,7 @@ FILE_STRENGTH = 0.7
 RESPONSE_COLOURS = "gray"
 # Maximum number of colours of a palette in a file.
 PALETTE = 256
-# A colormap of at least this many entries counts as continuous, even if it is a list of colours, as viridis
-# is.
+# A colormap of this many entries or more counts as continuous, even a list of colours, as viridis.
 CONTINUOUS = 256
 
 
@@ -237,8 +235,7 @@ def _parse_colour(value: Any, name: str) -> tuple[float, ...]:
         *colour, opacity = to_rgba(value)
     except (ValueError, TypeError):
         colour, opacity = [np.nan], 0.0
-    # Files have no transparency, the colour "none" would become black, and matplotlib accepts NaN: raise
-    # ValueError for all three.
+    # Files have no transparency, the colour "none" would be black, and matplotlib accepts NaN.
     if opacity != 1 or not np.isfinite(colour).all():
         raise ValueError(
             f"{name} must be an opaque colour as matplotlib takes it, such as 'tab:blue', '#1f77b4' or "

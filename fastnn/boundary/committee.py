@@ -141,8 +141,7 @@ def restrict_network(
     if output is not None:
         for arrays in sources:
             arrays[-1] = arrays[-1][:, [output]]
-        # The difference of the two scores is the output. With weights 0 and 1 instead, an infinite output
-        # times 0 would be NaN.
+        # The difference of the two scores is the output. Weights 0 and 1 would make an infinite output NaN.
         sources[0].append(np.array([[-0.5, 0.5]], network.dtype))
         sources[1].append(np.zeros((1, 2), network.dtype))
     for views, values in zip((result.weights(new), result.biases(new)), sources, strict=True):

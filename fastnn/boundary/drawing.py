@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from .colours import Colours, Markers
     from .image import BoundaryImage
 
-# Lines are traced from this many pixels along the longer side, or up to twice as many: a screen shows no
-# finer lines.
+# Lines are traced from this many pixels along the longer side, up to twice as many; screens show no finer.
 LINE_PIXELS = 1024
 # Area of a sample in square points, and widths of its outline and of the outline and the white rim around it.
 SAMPLE_SIZE, OUTLINE_WIDTH, RIM_WIDTH = 32, 0.6, 2.0

@@ -183,8 +183,7 @@ class Grid:
         forms = allocate_empty(4 * self._n_units * BATCH, dtype)
         total = Form(*(allocate_empty(n_classes * BATCH, dtype).reshape(n_classes, BATCH) for _ in range(4)))
         batch = np.empty((BATCH, 3), np.int64)
-        # Number of batches in a call of `subdivide`: bounding a square takes as long as evaluating four
-        # pixels.
+        # Batches in a call of `subdivide`. Bounding a square takes as long as evaluating four pixels.
         n_batches = max(1, int(CALL_OPERATIONS / (4 * BATCH * committee.operations)))
         lists = pictures.Squares(waiting, batch, won, undecided, counts)
         while counts[pictures.WAITING] and not stopped():

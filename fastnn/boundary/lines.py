@@ -21,8 +21,7 @@ DEFAULT_SQUARES = 2000
 SEARCH = 64
 # Maximum number of squares per side, since the coordinates of all columns and rows are in memory.
 MAX_SQUARES = 10_000_000
-# Number of squares per side of the blocks for which a model of another library predicts in one call: a
-# multiple of `TILE`.
+# Squares per side of the blocks that other models predict in one call: a multiple of `TILE`.
 BLOCK = 248
 # Number of tiles that networks evaluate in one call, of some 80 points each.
 BATCH = 1 << 12

@@ -64,8 +64,7 @@ class Painter(ABC):
     classes: Array | None  # labels in the order of the numbers in the pixels; None for a response
     method: str
     is_threaded = True  # several threads paint at once, none of them the caller's; else the caller's alone
-    # True if the classes are not known before painting: they are the predicted ones, numbered in the order in
-    # which they are found.
+    # True if the classes are the predicted ones, numbered in the order in which they are found.
     finds_classes = False
     is_bounded = True  # False for a response that may be above 1: margins of scores
 

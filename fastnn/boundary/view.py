@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from ..network.description import Array
 from ..system.validation import check_count, check_number, short_repr
 
-# Largest ratio of the sides in pixels if the user gives only the longer side: sides whose lengths differ by
-# more have different units.
+# Largest ratio of the sides in pixels by default. Sides whose lengths differ more have different units.
 MAX_ASPECT_RATIO = 8
 
 

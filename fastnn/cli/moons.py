@@ -124,8 +124,7 @@ def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, pa
     ax = figure.add_axes((0.1, 0.1, 0.87, 0.83))
     ax.set_title(title)
     plot_decision_boundary(model, X, y, ax=ax)
-    # matplotlib's writers report a full disk by various errors, not only by OSError: draw in memory, then
-    # write.
+    # A full disk makes matplotlib raise various errors, so draw in memory, then write.
     picture = io.BytesIO()
     figure.savefig(picture, format=_get_format(path))
     with atomic_path(path) as temporary:

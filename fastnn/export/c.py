@@ -30,8 +30,7 @@ WIDTH = 104
 N_SAMPLES, MAX_TRIED = 3, 1000
 # Largest difference that the self-test accepts, divided by 1 plus the magnitude of the expected number.
 TOLERANCES = {"float32": 1e-4, "float64": 1e-9}
-# Classes of the steps that are folded into a network. SimpleImputer, for one, is affine only where no value
-# is missing.
+# Steps that are folded into a network. SimpleImputer is affine only where no value is missing.
 SCALERS = ("MaxAbsScaler", "MinMaxScaler", "RobustScaler", "StandardScaler")
 
 # --- text of C programs ----------------------------------------------------------------------------------

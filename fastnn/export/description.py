@@ -67,8 +67,7 @@ class ModelDescription:
     kind: str
     members: tuple[Member, ...]  # networks with the same inputs and outputs
     dtype: np.dtype  # data type of the parameters, float32 or float64
-    # True if the mean of the members' outputs decides the predictions, False if the scores of the only
-    # member do.
+    # True if the mean of the members' outputs decides, False if the scores of the only member do.
     is_ensemble: bool = False
     # (n_classes,): for the kind "classes", the classes in the order of the probabilities.
     classes: Array | None = None

@@ -13,8 +13,7 @@ from .frames import Artist, Snapshot
 # A curve has a point whenever the number of steps has grown by this fraction, and at least at this distance
 # in seconds: fine at the beginning, where most happens, and bounded in a long run.
 CURVE_GROWTH, CURVE_SECONDS = 0.01, 0.25
-# Largest number of points that wait for a page that does not draw, for instance a hidden tab: beyond it,
-# every second one is dropped.
+# Largest number of points that wait for a page that is hidden, beyond which every second one is dropped.
 MAX_POINTS = 4000
 # Films have snapshots whenever the number of steps has grown by this fraction. Beyond MAX_FILMED
 # snapshots, every second one is dropped and the fraction doubles.

@@ -28,8 +28,7 @@ class SavableAttributes(Savable):
         "n_features_in_": int,
         "n_outputs_": int,
     }
-    # Types of fitted attributes, all of which have one item for each of `n_features_in_` features. A fitted
-    # object has all of them.
+    # Types of fitted attributes with one item for each feature, all of which a fitted object has.
     _PER_FEATURE: ClassVar[Mapping[str, Any]] = {}
 
     def _check_state(self) -> None:
