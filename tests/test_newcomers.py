@@ -72,12 +72,14 @@ def test_targets_that_the_outputs_cannot_reach_are_a_warning(activation, loss, t
 
 @pytest.mark.parametrize("init", ["tutorial", "he_normal"])
 def test_a_network_that_cannot_be_drawn_is_refused_before_it_takes_memory(init, monkeypatch):
-    """Its parameters fit into the free memory, but not the arrays of float64 in which they are drawn."""
+    """Its parameters fit into the free memory, but not the arrays of float64 in which the first are drawn."""
     n_units = 1 << 25
-    monkeypatch.setattr("fastnn.system.memory.get_free_memory", lambda: 3 * 4 * n_units)
+    n_parameters, n_drawn = 4 * n_units, 2 * n_units
+    free = 4 * n_parameters + 0.7 * 2 * 8 * n_drawn
+    monkeypatch.setattr("fastnn.system.memory.get_free_memory", lambda: free)
     monkeypatch.setattr(np.random, "randn", lambda *shape: pytest.fail("has drawn"))
-    with pytest.raises(MemoryError, match=r"layers \[1, 33554432\] takes .* give it fewer or narrower"):
-        fastnn.Model([1, n_units], dtype=np.float32, init=init)
+    with pytest.raises(MemoryError, match=r"layers \[2, 33554432, 1, 1\] takes .* give it fewer or narrower"):
+        fastnn.Model([2, n_units, 1, 1], dtype=np.float32, init=init)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

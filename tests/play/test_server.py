@@ -3,6 +3,7 @@
 import asyncio
 import html
 import http.client
+import io
 import json
 import logging
 import os
@@ -309,14 +310,17 @@ def test_a_playground_runs_within_an_event_loop_and_leaves_loggers_alone():
     assert asyncio.run(use())[0].status == 200
 
 
-def test_the_address_is_printed_before_a_browser_in_the_terminal_opens(monkeypatch, capsys):
+def test_the_address_is_printed_before_a_browser_in_the_terminal_opens(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written))  # it has a buffer, as a pipe has
+
     def open_in_terminal(address):
-        assert capsys.readouterr().out.startswith("http://127.0.0.1:")
+        assert written.getvalue().startswith(b"http://127.0.0.1:")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("webbrowser.open", open_in_terminal)
     assert fastnn.playground() is None
-    assert "has ended" in capsys.readouterr().out
+    assert b"has ended" in written.getvalue()
 
 
 def test_the_browser_is_opened_by_a_file_that_only_the_user_can_read(monkeypatch):
