@@ -14,7 +14,6 @@ from small_models import BACKENDS, X, X_val, few, few_y, model_for, y, y_val
 import fastnn
 
 LINEAR = {"output_activation": "identity", "random_state": 0}
-TARGETS = np.sin(X[:, 0])
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -43,31 +42,6 @@ def test_predictions_have_the_dimensions_of_the_targets(loss, backend, tmp_path)
         np.testing.assert_array_equal([*first, *second], expected[:6, 0])
     model.train(X, targets[:, None], num_passes=0)
     assert model.predict(X).shape == (200, 1)
-
-
-@pytest.mark.parametrize(
-    ("activation", "loss", "targets", "warns"),
-    [
-        ("tanh", "squared_error", 3 * X[:, :1] + 50, True),
-        ("tanh", "huber", -1.01 * np.ones(200), True),
-        ("sigmoid", "absolute_error", -TARGETS, True),
-        ("relu", "quantile", TARGETS, True),
-        ("tanh", "squared_error", TARGETS, False),
-        ("softplus", "squared_error", 50 + TARGETS, False),
-        ("identity", "squared_error", 50 + TARGETS, False),
-        ("tanh", "poisson", 50 + TARGETS, False),
-    ],
-)
-def test_targets_that_the_outputs_cannot_reach_are_a_warning(activation, loss, targets, warns):
-    options = {"output_activation": activation, "backend": "numpy"}
-    model = fastnn.Model([2, 3, 1], loss=loss, random_state=0, **options)
-    if not warns:  # a warning would be an error
-        model.train(X, targets, num_passes=2, epsilon=1e-6)
-        return
-    message = f"'{activation}' has outputs .*output_activation=\"identity\""
-    with pytest.warns(UserWarning, match=message) as caught:
-        model.train(X, targets, num_passes=2, epsilon=1e-6)
-    assert caught[0].filename == __file__
 
 
 @pytest.mark.parametrize("init", ["tutorial", "he_normal"])

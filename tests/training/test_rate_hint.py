@@ -99,7 +99,17 @@ def test_a_loss_that_has_risen_far_is_a_warning(layers_dim, network, options):
     ],
 )
 def test_targets_out_of_reach_of_the_output_activation_are_a_warning(activation, lowest, highest, reach):
-    model = fastnn.Model([1, 1], loss="squared_error", output_activation=activation, random_state=0)
-    model.train([[0.0], [0.0]], [lowest, highest], num_passes=0)  # a warning would be an error
-    with pytest.warns(UserWarning, match=f"output_activation='{activation}' has outputs {reach}: choose"):
-        model.train([[0.0], [0.0]], [lowest - 0.01, highest], num_passes=0)
+    def train(loss, *targets):
+        model = fastnn.Model([1, 1], loss=loss, output_activation=activation, random_state=0)
+        model.train([[0.0], [0.0]], targets, num_passes=0)
+
+    train("squared_error", lowest, highest)  # a warning would be an error
+    train("poisson", 5.0, 50.0)  # whose predictions are not the outputs
+    beyond = [("huber", lowest - 0.01, highest), ("quantile", lowest - 0.01, highest)]
+    if highest == 1:
+        beyond.append(("absolute_error", lowest, 1.01))
+    for loss, *targets in beyond:
+        message = f"output_activation='{activation}' has outputs {reach}: choose .*activation=\"identity\""
+        with pytest.warns(UserWarning, match=message) as caught:
+            train(loss, *targets)
+        assert caught[0].filename == __file__
