@@ -159,9 +159,7 @@ def optimizer(name):
         scalars = [np.dtype(dtype).type(value) for value in (1e-9, 0.0, 1.0)]
         kernel = compiled_update.update(name)
         return (
-            prepare_call(
-                kernel, gradient, parameters, state, c, *scalars, 0, parameters.size, 0, result=BOOL
-            ),
+            prepare_call(kernel, gradient, parameters, state, c, *scalars, 0, parameters.size, result=BOOL),
             lambda: update.update(name, gradient[0], parameters, state, numbers, scalars[0], scalars[1]),
         )
 

@@ -17,8 +17,8 @@ from fastnn_kernels.calls.training import (
     PANEL_LINES,
     Data,
     GradientPointers,
-    Settings,
     Team,
+    TrainingSettings,
     Workspace,
     gradient_pointers,
 )
@@ -32,10 +32,12 @@ from .own_losses import get_loss_pointer
 from .tiles import count_tile_rows
 
 
-def get_job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = False) -> GradientPointers:
+def get_job_pointers(
+    network: Network, job: Job, *, by_units: bool, by_rows: bool = False
+) -> GradientPointers:
     """Return the pointers to the kernels that compute a job's gradient.
 
-    `team` lets threads share units; `by_rows` is the result of `is_by_rows`.
+    `by_units` lets threads share units; `by_rows` is the result of `is_by_rows`.
     """
     return gradient_pointers(
         network.kernel_activations,
@@ -43,7 +45,7 @@ def get_job_pointers(network: Network, job: Job, *, team: bool, by_rows: bool = 
         network.batch_norm,
         bool(network.dropout),
         job.is_sparse,
-        team,
+        by_units,
         network.dtype,
         by_rows,
     )
@@ -100,7 +102,7 @@ def fill_tiles(table: Array, width: int, flat: Array) -> None:
 
 def make_kernel_settings(
     network: Network, job: Job, width: int, shard_size: int, by_rows: bool = False
-) -> Settings:
+) -> TrainingSettings:
     """Return the kernels' settings. Fields that are not computed here are copied from the job by name."""
     computed = {
         "shard_size": shard_size,
@@ -112,7 +114,7 @@ def make_kernel_settings(
         "dropout": np.array(network.dropout),
         "n_weights": network.n_weights,
     }
-    return Settings._make(
+    return TrainingSettings._make(
         [
             computed[name] if name in computed else convert(getattr(job, name))
             for name, convert in _list_conversions()
@@ -126,12 +128,12 @@ def _list_conversions() -> list[tuple[str, Callable[[Any], Any]]]:
 
     A kernel is compiled for one type of each setting, or again for every new combination of types.
     """
-    types, plain = get_type_hints(Settings), (bool, float, int)
-    return [(name, types[name] if types[name] in plain else lambda value: value) for name in Settings._fields]
+    types, plain = get_type_hints(TrainingSettings), (bool, float, int)
+    return [(name, kind if kind in plain else lambda value: value) for name, kind in types.items()]
 
 
 def make_training_workspace(
-    network: Network, job: Job, width: int, n_threads: int, team: bool = False
+    network: Network, job: Job, width: int, n_threads: int, by_units: bool = False
 ) -> Workspace:
     """Return the scratch arrays that `n_threads` threads overwrite in training."""
     layout, dtype, line = network.training_layout, network.dtype, network.whole_tile(1)
@@ -145,7 +147,7 @@ def make_training_workspace(
         return allocate_distant_rows(n_threads, size * width + padding, dtype)
 
     n_blocks = -(-network.n_parameters // BLOCK)
-    size = 2 * widest * width if team else 0
+    size = 2 * widest * width if by_units else 0
     sums = allocate_empty(2 * size, dtype).reshape(2, size)
     sums[1] = 0
     return Workspace(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn_kernels.calls.prediction import Table, pack_weights, plan_packing
+from fastnn_kernels.calls.prediction import SparseTable, pack_weights, plan_packing
 
 from ..network.description import Array, Network, allocate_empty
 from ..system.memory import LARGE_BYTES
@@ -28,11 +28,11 @@ def shape_targets(network: Network, y: Array) -> Array:
 
 
 def make_csr_table(X: MatrixLike, rows: NDArray[np.int64]) -> MatrixLike:
-    """Return a CSR matrix as the kernels' `Table`; `rows` are the numbers of its rows, in order."""
+    """Return a CSR matrix as the kernels' `SparseTable`; `rows` are the numbers of its rows, in order."""
     # int32 is wide enough: no memory holds the weights of 2**31 features.
     columns, starts = X.indices.astype(np.int32, copy=False), X.indptr.astype(np.int64, copy=False)
     values, columns, starts = (align(np.ascontiguousarray(array)) for array in (X.data, columns, starts))
-    return Table(values, columns, starts, rows)
+    return SparseTable(values, columns, starts, rows)
 
 
 def pack_network_weights(plan: Array, parameters: Array, is_sparse: bool = False) -> tuple[Array, Array]:

@@ -81,7 +81,7 @@ class NumbaLBFGSTrainer(MinimisingTrainer):
         if memory is not None:
             self._restore_memory(memory, n_before)
         self._team = make_team(self._calls.max_threads)
-        pointers = get_job_pointers(network, job, team=False)
+        pointers = get_job_pointers(network, job, by_units=False)
         self._loss = pointers.functions.loss_backward
         self._call = PreparedCall(
             lbfgs.lbfgs_iterations(job.is_sparse, network.dtype),

@@ -56,8 +56,8 @@ class NumbaTrainer(StepTrainer):
         self, network: Network, parameters: Array, statistics: Array, job: Job, memory: Memory
     ) -> None:
         super().__init__(network, parameters, statistics, job, memory)
-        n_parts, team = divide_step(network, job.batch_size, job.is_sparse)
-        n_shards = 1 if team else n_parts
+        n_parts, by_units = divide_step(network, job.batch_size, job.is_sparse)
+        n_shards = 1 if by_units else n_parts
         shard = -(-job.batch_size // n_shards)
         width = choose_training_width(network, shard)
         shard_size = -(-shard // width) * width
@@ -71,9 +71,9 @@ class NumbaTrainer(StepTrainer):
         n_threads = self._calls.max_threads
         self._settings = make_kernel_settings(network, job, width, shard_size, by_rows)
         self._pointers = StepPointers(
-            get_job_pointers(network, job, team=team, by_rows=by_rows),
+            get_job_pointers(network, job, by_units=by_units, by_rows=by_rows),
             get_job_update(network, job, n_shards),
-            option_pointers(find_used_options(self._settings, job.is_gathered), team, network.dtype),
+            option_pointers(find_used_options(self._settings, job.is_gathered), by_units, network.dtype),
         )
         size, dtype = network.n_parameters, network.dtype
         if job.is_gathered:
@@ -90,16 +90,16 @@ class NumbaTrainer(StepTrainer):
             plateau=memory.plateau,
             gradients=allocate_distant_rows(n_shards, size, dtype),
             losses=np.zeros(n_shards),
-            squares=np.zeros(N_PARTS * len(network.shapes) if team else -(-size // BLOCK)),
+            squares=np.zeros(N_PARTS * len(network.shapes) if by_units else -(-size // BLOCK)),
             progress=np.array([job.steps_done], np.int64),
         )
         self._state.gradients[...] = 0
-        self._loop = training_loop(job.is_gathered, team, job.is_sparse, dtype, self._pointers)
+        self._loop = training_loop(job.is_gathered, by_units, job.is_sparse, dtype, self._pointers)
         self._prepared: PreparedCall | None = None  # the call of the loop (`_prepare_call`)
         self._prepared_steps = range(0)  # the steps whose coefficients the call has
         self._coefficients: tuple[Array, int]  # of these steps, and the first of them
         self._single: Array | None = None  # the coefficients (1, C) of `single_step`
-        self._work = make_training_workspace(network, job, width, n_threads, team)
+        self._work = make_training_workspace(network, job, width, n_threads, by_units)
         self._team = make_team(n_threads)
         self._width = width  # of the tiles that the workspace was made for
         # Calls end between steps, so the gradients need no copy.
@@ -184,7 +184,9 @@ class NumbaTrainer(StepTrainer):
             weight_scale=1 / n,
         )
         if self._settings.by_rows != before.by_rows:
-            gradients_of = get_job_pointers(network, self._job, team=False, by_rows=self._settings.by_rows)
+            gradients_of = get_job_pointers(
+                network, self._job, by_units=False, by_rows=self._settings.by_rows
+            )
             changed["pointers"] = self._pointers._replace(gradients_of=gradients_of)
         self._data.weights[:n] = 1 / n
         self._data.weights[n:] = 0

@@ -27,23 +27,23 @@ def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
 
     The kernel overwrites the gradient (P,) of the `Buffers`, or adds to it if `adds`, and returns the loss if
-    `wanted`, else 0. functions: `Functions`; tile: a `Tile`; batch: a `Batch`.
+    `wanted`, else 0. functions: `Functions`; tile: a `Tile`; context: a `PassContext`.
     """
     forward = forward_pass(batch_norm, dropped, sparse)
     backward = backward_pass(batch_norm, dropped, sparse)
 
     @kernel
-    def tile_gradient(functions, plan, parameters, tile, batch, wanted, buffers, adds):
-        units, dunits, T = buffers.units, buffers.dunits, batch.weights.shape[1]
-        forward(functions.activate, plan, parameters, parameters, tile.X, units, batch)
+    def tile_gradient(functions, plan, parameters, tile, context, wanted, buffers, adds):
+        units, dunits, T = buffers.units, buffers.dunits, context.weights.shape[1]
+        forward(functions.activate, plan, parameters, parameters, tile.X, units, context)
         last = plan.shape[0] - 1
         dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
         scores = last_outputs(plan, T, units)
-        arguments = scores, tile.y, batch.weights, batch.loss_parameter, wanted, dS
+        arguments = scores, tile.y, context.weights, context.loss_parameter, wanted, dS
         loss = call(functions.loss_backward, arguments)
         gradient, scratch = buffers.gradient, buffers.scratch
         backward(
-            functions.differentiate, plan, parameters, tile.X, units, dunits, scratch, gradient, adds, batch
+            functions.differentiate, plan, parameters, tile.X, units, dunits, scratch, gradient, adds, context
         )
         return loss
 

@@ -78,7 +78,7 @@ def sparse_width(plan, parameters):
 def sparse_forward(plan, parameters, X, key, first, rate, begin, end):
     """Fill the sums of the samples from `begin` to `end` of a `sparse.SparseTile`, before the forward pass.
 
-    key, first: fields of the `Batch`; rate: dropout rate of the samples.
+    key, first: fields of the `PassContext`; rate: dropout rate of the samples.
     """
     b = view(parameters, plan[0, BIASES], 1, plan[0, OUTPUTS])
     sparse_affine_forward(X, parameters, plan[0, WEIGHTS], b, draw(key, 0), first, rate, begin, end)
@@ -159,7 +159,7 @@ def has_dropout(plan, layer):
 def normalise(plan, layer, begin, end, parameters, weights, statistics, units):
     """Apply `norm.batch_norm_forward` to the sums of the units from `begin` to `end` of a layer.
 
-    weights (1, T) of the samples; statistics, flat: those of a `Batch`; units, flat: the workspace.
+    weights (1, T) of the samples; statistics, flat: those of a `PassContext`; units, flat: the workspace.
     """
     T, n = weights.shape[1], end - begin
     Z = view(units, (plan[layer, SUMS] + begin) * T, n, T)
@@ -190,25 +190,25 @@ def normalise_backward(plan, layer, begin, end, parameters, weights, statistics,
 
 @functools.cache
 def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
-    """Return the kernel ``(activations, plan, parameters, packed, X, units, batch)`` of the forward pass.
+    """Return the kernel ``(activations, plan, parameters, packed, X, units, context)`` of the forward pass.
 
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
 
     The kernel takes activations, a `layer.forward_table`; plan (L, `N_COLUMNS`); parameters (P,); packed,
     flat, the packed weights of the plan, or any array if it has none; X (I, T), a tile, or the sums (T, V) of
     a `sparse.SparseTile` if `sparse`; units, flat, a workspace that is overwritten with the sums and outputs
-    of every layer; and batch, a `Batch`, or None without batch normalisation and dropout.
+    of every layer; and context, a `PassContext`, or None without batch normalisation and dropout.
     """
 
     @kernel
-    def forward_pass(activations, plan, parameters, packed, X, units, batch):
+    def forward_pass(activations, plan, parameters, packed, X, units, context):
         if sparse:
             T = X.shape[0]
         else:
             T = X.shape[1]
             if dropped and has_dropout(plan, 0):
                 inputs = layer_inputs(plan, 0, X, units)
-                dropout(X, draw(batch.key, 0), batch.first, batch.dropout[0], inputs)
+                dropout(X, draw(context.key, 0), context.first, context.dropout[0], inputs)
         for layer in range(plan.shape[0]):
             n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
             W = view(parameters, plan[layer, WEIGHTS], n_inputs, n_outputs)
@@ -225,12 +225,12 @@ def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
             else:
                 affine_forward(W, b, layer_inputs(plan, layer, X, units), blocks, Z)
             if batch_norm and plan[layer, STATISTICS] >= 0:
-                normalise(plan, layer, 0, n_outputs, parameters, batch.weights, batch.statistics, units)
+                normalise(plan, layer, 0, n_outputs, parameters, context.weights, context.statistics, units)
             call(activations[plan[layer, ACTIVATION]], (Z, A))
             above = layer + 1
             if dropped and above < plan.shape[0] and has_dropout(plan, above):
                 D = view(units, plan[above, SOURCE] * T, n_outputs, T)
-                dropout(A, draw(batch.key, above), batch.first, batch.dropout[above], D)
+                dropout(A, draw(context.key, above), context.first, context.dropout[above], D)
 
     return forward_pass
 
@@ -256,7 +256,6 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool, wanted: int = S
     wanted: `SUM` for the gradient, `EACH` for the gradient of every sample of a tile that is neither sparse
     nor normalised, a row of ``gradient`` (P, T) per parameter; `NONE` for the derivatives by the units alone.
 
-    Its arguments are ``(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch)``.
     activations is a `layer.backward_table`. dunits, flat, has the derivative by the last layer's outputs at
     the call, and is overwritten with the derivatives by the outputs of the other layers. scratch is the
     workspace of `affine_backward`. gradient (P,) is overwritten, except for its padding, or added to if
@@ -266,7 +265,7 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool, wanted: int = S
     """
 
     @kernel
-    def backward_pass(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, batch):
+    def backward_pass(activations, plan, parameters, X, units, dunits, scratch, gradient, adds, context):
         if sparse:
             T = X.shape[0]
         else:
@@ -282,7 +281,7 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool, wanted: int = S
             above = layer + 1
             if dropped and above < plan.shape[0] and has_dropout(plan, above):
                 D = view(units, plan[above, SOURCE] * T, n_outputs, T)
-                dropout_backward(D, dA, batch.dropout[above], dA)
+                dropout_backward(D, dA, context.dropout[above], dA)
             call(activations[plan[layer, ACTIVATION]], (Z, A, dA, dA))
             if batch_norm and plan[layer, STATISTICS] >= 0:
                 normalise_backward(
@@ -291,8 +290,8 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool, wanted: int = S
                     0,
                     n_outputs,
                     parameters,
-                    batch.weights,
-                    batch.statistics,
+                    context.weights,
+                    context.statistics,
                     units,
                     dunits,
                     gradient,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 
 from .calls.prediction import DUNITS, INPUTS, OUTPUTS, UNITS, WEIGHTS
-from .calls.training import Batch
+from .calls.training import PassContext
 from .compiler.jit import Kernel, kernel
 from .network import backward_pass, forward_pass, has_dropout, last_outputs, layer_inputs
 from .random import STEPS, draw, dropout_backward
@@ -59,11 +59,11 @@ def view_tile(plan, passes, tile):
 
 
 @kernel
-def describe_batch(passes, first):
-    """Return the `Batch` of the tile whose first sample has the number `first`."""
+def make_context(passes, first):
+    """Return the `PassContext` of the tile whose first sample has the number `first`."""
     key = draw(draw(passes.seed, STEPS), passes.step[0])
     weights = view(passes.weights, first, 1, passes.width)
-    return Batch(weights, passes.statistics, passes.dropout, key, first, 0.0)
+    return PassContext(weights, passes.statistics, passes.dropout, key, first, 0.0)
 
 
 @functools.cache
@@ -92,8 +92,8 @@ def forward(by_rows: bool) -> Kernel:
                 n = min(n_samples - first, T)
                 inputs, units = view_tile(plan, passes, tile)
                 copy_tile(X, first, n, inputs)
-                batch = describe_batch(passes, first)
-                pass_forward(activations, plan, parameters, parameters, inputs, units, batch)
+                context = make_context(passes, first)
+                pass_forward(activations, plan, parameters, parameters, inputs, units, context)
                 copy_columns(last_outputs(plan, T, units), first, n, S)
         restore_mode(mode)
 
@@ -129,7 +129,7 @@ def backward(by_rows: bool, wanted: int) -> Kernel:
                 first = tile * T
                 n = min(n_samples - first, T)
                 X, units = view_tile(plan, passes, tile)
-                batch = describe_batch(passes, first)
+                context = make_context(passes, first)
                 copy_to_columns(dS, first, n, view(passes.dunits, plan[last, DUNITS] * T, dS.shape[1], T))
                 more = adds or tile > tiles[0]
                 back(
@@ -142,7 +142,7 @@ def backward(by_rows: bool, wanted: int) -> Kernel:
                     passes.scratch,
                     gradient,
                     more,
-                    batch,
+                    context,
                 )
                 if dX.shape[0] > 0:
                     W = view(parameters, plan[0, WEIGHTS], n_inputs, plan[0, OUTPUTS])
@@ -150,7 +150,7 @@ def backward(by_rows: bool, wanted: int) -> Kernel:
                     D = view(passes.dinputs, 0, n_inputs, T)
                     product_backward(W, dZ, D)
                     if has_dropout(plan, 0):
-                        dropout_backward(layer_inputs(plan, 0, X, units), D, batch.dropout[0], D)
+                        dropout_backward(layer_inputs(plan, 0, X, units), D, context.dropout[0], D)
                     copy_columns(D, first, n, dX)
         restore_mode(mode)
 

@@ -1,8 +1,9 @@
 """Outputs, classes and the loss of a table of samples, computed a tile at a time.
 
 Shape letters: N samples, I inputs, K scores and Y targets of a sample, T samples of a tile (a whole number of
-vectors). network is a `PackedNetwork`; X is an array (N, I), or a `sparse.Table` if `sparse`. The workspaces
-`units` and `tile` are flat; `tile` has I * T elements, or the size of `sparse.SparseTile.sums` if `sparse`.
+vectors). network is a `PackedNetwork`; X is an array (N, I), or a `prediction.SparseTable` if `sparse`. The
+workspaces `units` and `tile` are flat; `tile` has I * T elements, or the size of `sparse.SparseTile.sums` if
+`sparse`.
 """
 
 from __future__ import annotations

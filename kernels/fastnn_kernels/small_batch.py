@@ -114,7 +114,7 @@ def view_derivatives(plan, layer, n, dunits):
 
 
 @kernel
-def small_batch_gradient(functions, plan, parameters, tile, batch, wanted, buffers, adds):
+def small_batch_gradient(functions, plan, parameters, tile, context, wanted, buffers, adds):
     """Compute the gradient of a few samples, as `gradient.tile_gradient` does of a tile.
 
     The tile's X (N, I) has no padding; its y (Y, T) and the weights of the batch have, with weights of 0. The
@@ -130,8 +130,8 @@ def small_batch_gradient(functions, plan, parameters, tile, batch, wanted, buffe
         view_units(plan, last, UNITS, n, units),
         plan[last, OUTPUTS],
         tile.y,
-        batch.weights,
-        batch.loss_parameter,
+        context.weights,
+        context.loss_parameter,
         wanted,
         buffers.scratch,
         view_derivatives(plan, last, n, dunits),

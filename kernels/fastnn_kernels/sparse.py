@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .calls.prediction import Table
+from .calls.prediction import SparseTable
 from .compiler.jit import kernel
 from .random import draw, dropout_threshold
 from .vectors.value import add_product, fill
@@ -38,7 +38,7 @@ class SparseTile(NamedTuple):
     sums (T, V): the sums of the layer or the derivatives by them, in which a sample is a row.
     """
 
-    table: Table
+    table: SparseTable
     first: int
     last: int
     sums: np.ndarray

@@ -85,7 +85,7 @@ def gather_part(X, indices, first, n, part, tile):
 
 
 @kernel
-def drop_inputs(plan, layer, part, A, units, batch):
+def drop_inputs(plan, layer, part, A, units, context):
     """Apply `random.dropout` to a part's inputs of a layer.
 
     A (I, T) has the inputs of both parts: the outputs of the layer below, or the samples. The results go to
@@ -95,12 +95,12 @@ def drop_inputs(plan, layer, part, A, units, batch):
     begin, end = find_part_units(plan[layer, INPUTS], part, lanes(A))
     if begin < end:
         D = view(units, (plan[layer, SOURCE] + begin) * A.shape[1], end - begin, A.shape[1])
-        key = advance_stream(draw(batch.key, layer), begin)
-        dropout(rows(A, begin, end), key, batch.first, batch.dropout[layer], D)
+        key = advance_stream(draw(context.key, layer), begin)
+        dropout(rows(A, begin, end), key, context.first, context.dropout[layer], D)
 
 
 @kernel
-def team_gradient(team, functions, plan, parameters, tile, batch, wanted, buffers, adds, sums_and_zeros):
+def team_gradient(team, functions, plan, parameters, tile, context, wanted, buffers, adds, sums_and_zeros):
     """Compute the gradient of a tile, as `gradient.tile_gradient` does; all threads call it at the same time.
 
     Each thread normalises and drops the units of its part. The first row of sums_and_zeros is a workspace of
@@ -109,7 +109,7 @@ def team_gradient(team, functions, plan, parameters, tile, batch, wanted, buffer
     are the same for all threads. The kernel returns the loss for the first thread and if `wanted`, else 0.
     """
     X, units, dunits = tile.X, buffers.units, buffers.dunits
-    scratch, gradient, weights = buffers.scratch, buffers.gradient, batch.weights
+    scratch, gradient, weights = buffers.scratch, buffers.gradient, context.weights
     sums, zeros = row(sums_and_zeros, 0), row(sums_and_zeros, 1)
     thread, n_threads, barrier = team
     T = X.shape[1]
@@ -127,7 +127,7 @@ def team_gradient(team, functions, plan, parameters, tile, batch, wanted, buffer
         other = view(sums, layer % 2 * half, n_outputs, T)
         for part in range(thread, N_PARTS, n_threads):
             if layer == 0 and has_dropout(plan, 0):
-                drop_inputs(plan, 0, part, X, units, batch)
+                drop_inputs(plan, 0, part, X, units, context)
             begin, end = find_part_units(n_inputs, part, n_lanes)
             W = view(parameters, plan[layer, WEIGHTS] + begin * n_outputs, end - begin, n_outputs)
             if part == 0:
@@ -144,19 +144,19 @@ def team_gradient(team, functions, plan, parameters, tile, batch, wanted, buffer
                 for k in range(0, Z_part.shape[1], n_lanes):
                     store(Z_part, 0, k, load(Z_part, 0, k) + load(others, 0, k))
                 if plan[layer, STATISTICS] >= 0:
-                    normalise(plan, layer, begin, end, parameters, weights, batch.statistics, units)
+                    normalise(plan, layer, begin, end, parameters, weights, context.statistics, units)
                 call(
                     functions.activate[plan[layer, ACTIVATION]],
                     (rows(Z, begin, end), rows(A, begin, end)),
                 )
             if layer < last and has_dropout(plan, layer + 1):
-                drop_inputs(plan, layer + 1, part, A, units, batch)
+                drop_inputs(plan, layer + 1, part, A, units, context)
     total = 0.0
     if thread == 0:
         dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
         total = call(
             functions.loss_backward,
-            (last_outputs(plan, T, units), tile.y, weights, batch.loss_parameter, wanted, dS),
+            (last_outputs(plan, T, units), tile.y, weights, context.loss_parameter, wanted, dS),
         )
 
     for layer in range(last, -1, -1):
@@ -171,7 +171,7 @@ def team_gradient(team, functions, plan, parameters, tile, batch, wanted, buffer
                 dA_part = rows(dA, begin, end)
                 if layer < last and has_dropout(plan, layer + 1):
                     D = view(units, plan[layer + 1, SOURCE] * T, n_outputs, T)
-                    rate = batch.dropout[layer + 1]
+                    rate = context.dropout[layer + 1]
                     dropout_backward(rows(D, begin, end), dA_part, rate, dA_part)
                 call(
                     functions.differentiate[plan[layer, ACTIVATION]],
@@ -185,7 +185,7 @@ def team_gradient(team, functions, plan, parameters, tile, batch, wanted, buffer
                         end,
                         parameters,
                         weights,
-                        batch.statistics,
+                        context.statistics,
                         units,
                         dunits,
                         gradient,

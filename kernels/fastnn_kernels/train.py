@@ -19,7 +19,7 @@ import functools
 import numpy as np
 
 from .calls.prediction import INPUTS
-from .calls.training import N_PARTS, Batch, Buffers, Tile
+from .calls.training import N_PARTS, Buffers, PassContext, Tile
 from .compiler.jit import Kernel, kernel
 from .compiler.pointer import call
 from .network import input_rate, sparse_backward, sparse_forward, sparse_width
@@ -53,7 +53,7 @@ def loss_and_gradient(sparse: bool) -> Kernel:
 
     The kernel adds the gradient of the samples from ``shard[0]`` to before ``shard[1]``, whole tiles, to the
     gradient of the `Buffers`, and returns the sum of their losses. inputs, flat, is a workspace for the sums
-    of sparse samples. `Settings.seed` is the key of the random numbers for dropout.
+    of sparse samples. `TrainingSettings.seed` is the key of the random numbers for dropout.
     """
 
     @kernel
@@ -71,9 +71,9 @@ def loss_and_gradient(sparse: bool) -> Kernel:
                 X = view(data.X, first * n_inputs, n_inputs, T)
             y = view(data.y, first * n_targets, n_targets, T)
             weights = view(data.weights, first, 1, T)
-            batch = Batch(weights, statistics, settings.dropout, key, first, settings.loss_parameter)
+            context = PassContext(weights, statistics, settings.dropout, key, first, settings.loss_parameter)
             functions = gradients_of.functions
-            arguments = functions, plan, parameters, Tile(X, y), batch, True, buffers, True
+            arguments = functions, plan, parameters, Tile(X, y), context, True, buffers, True
             loss += call(gradients_of.of, arguments)
             if sparse:
                 sparse_backward(plan, samples, key, first, rate, 0, n_inputs, buffers.gradient)
@@ -159,9 +159,9 @@ def step_gradients(gathered: bool, by_units: bool, sparse: bool) -> Kernel:
                     tile = Tile(X, view(data.y, first * settings.n_targets, settings.n_targets, T))
                     weights = view(data.weights, first, 1, T)
                 functions, parameter = gradients_of.functions, settings.loss_parameter
-                batch = Batch(weights, state.statistics, dropout, step.key, first, parameter)
+                context = PassContext(weights, state.statistics, dropout, step.key, first, parameter)
                 wanted = step.is_recorded
-                arguments = functions, plan, parameters, tile, batch, wanted, buffers, adds
+                arguments = functions, plan, parameters, tile, context, wanted, buffers, adds
                 if by_units:
                     loss += team_gradient(team, *arguments, work.sums)
                 else:

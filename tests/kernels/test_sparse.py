@@ -19,7 +19,7 @@ from fastnn.reference import gate as reference
 from fastnn.reference.random import dropout
 from fastnn.system.threads import count_cores
 from fastnn_kernels import sparse as compiled
-from fastnn_kernels.calls.prediction import Table
+from fastnn_kernels.calls.prediction import SparseTable
 
 
 def sparse_table(random, n_samples, n_features, dtype, share=0.3):
@@ -56,7 +56,7 @@ def test_a_sparse_layer_matches_the_dense_one(sizes, dtype, seed, key, rate):
     parameters[...] = random.normal(size=parameters.size)
     W, b = network.weights(parameters)[0], network.biases(parameters)[0]
     sums = untouched((T, network.whole_tile(n_outputs)), dtype)
-    table = Table(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
+    table = SparseTable(X.data, X.indices.astype(np.int32), X.indptr.astype(np.int64), rows)
     tile = compiled.SparseTile(table, first, first + count - 1, sums)
     position, key = 2 * int(random.integers(0, 100)), np.uint64(key)
 

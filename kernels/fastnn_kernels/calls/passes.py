@@ -22,7 +22,7 @@ class Passes(NamedTuple):
 
     width: T, the number of samples of a tile. samples: X in tiles (I, T), or (N, I) by rows; units: those of
     all tiles; dunits, dinputs and scratch: those of one tile; weights: 1 for each sample, 0 in the padding;
-    statistics and dropout: those of a `Batch`; seed of the dropout masks, which step (1,) numbers.
+    statistics and dropout: those of a `PassContext`; seed of the dropout masks, which step (1,) numbers.
     """
 
     width: int

@@ -53,7 +53,7 @@ class PackedNetwork(NamedTuple):
     packed: np.ndarray
 
 
-class Table(NamedTuple):
+class SparseTable(NamedTuple):
     """A CSR matrix, and the rows of it that are samples.
 
     values (Q,): the stored values, row by row; columns (Q,) int32: their features; starts, int64: the index
@@ -67,10 +67,10 @@ class Table(NamedTuple):
 
 
 def table_kind(dtype: np.dtype) -> Struct:
-    """Return the kind of a `Table`."""
+    """Return the kind of a `SparseTable`."""
     items = get_kinds(dtype).scalar, INT32, INT64
     read = (Array(item, 1, readonly=True) for item in items)
-    return Struct(Table, dict(zip(Table._fields, (*read, INDICES), strict=True)))
+    return Struct(SparseTable, dict(zip(SparseTable._fields, (*read, INDICES), strict=True)))
 
 
 def _network_kinds(sparse: bool, dtype: np.dtype) -> dict[str, Kind]:

@@ -54,8 +54,8 @@ class Data(NamedTuple):
     (Y, T) and (1, T); weights are multiplied by the scale of the loss and 0 in the padding, and indices are
     not used.
 
-    If `Settings.by_rows`, the only tile of X is (N, I) instead. X may also be a `prediction.Table`; if
-    batches are gathered, `indices` is then the table's array `rows`.
+    If `TrainingSettings.by_rows`, the only tile of X is (N, I) instead. X may also be a
+    `prediction.SparseTable`; if batches are gathered, `indices` is then the table's array `rows`.
     """
 
     X: np.ndarray
@@ -107,7 +107,7 @@ class Workspace(NamedTuple):
     finite: np.ndarray
 
 
-class Settings(NamedTuple):
+class TrainingSettings(NamedTuple):
     """Settings of a training, and numbers that follow from the network; constant during the training."""
 
     n_samples: int
@@ -145,7 +145,7 @@ class Records(NamedTuple):
 
     losses (R,): sums over the samples; norms (R,) of the gradient in an epoch's last step; ratios (R, L):
     norm of that step's change of a layer's weights, relative to the norm of the weights. All are float64. If
-    `Settings.of_objective`, losses are objectives, and the other two arrays are not written.
+    `TrainingSettings.of_objective`, losses are objectives, and the other two arrays are not written.
     """
 
     losses: np.ndarray
@@ -153,7 +153,7 @@ class Records(NamedTuple):
     ratios: np.ndarray
 
 
-class Batch(NamedTuple):
+class PassContext(NamedTuple):
     """Arguments of a forward and a backward pass that only a training needs.
 
     weights (1, T): weights of the samples; statistics, flat: running means, running variances and the last
@@ -211,17 +211,17 @@ def gradient_pointers(
     batch_norm: bool,
     dropped: bool,
     sparse: bool,
-    team: bool,
+    by_units: bool,
     dtype: np.dtype,
     by_rows: bool = False,
 ) -> GradientPointers:
     """Return the pointers for a network with these activations, and a loss given by `backward_pointer`.
 
-    batch_norm, dropped, sparse: arguments of `gradient.tile_gradient`. team: True if threads share units
+    batch_norm, dropped, sparse: arguments of `gradient.tile_gradient`. by_units: True if threads share units
     (`team.team_gradient`), which excludes sparse samples; then `of` is None. by_rows: True for
     `small_batch.small_batch_gradient`, which excludes the other four.
     """
-    of = None if team else _gradient_pointer(batch_norm, dropped, sparse, dtype, by_rows)
+    of = None if by_units else _gradient_pointer(batch_norm, dropped, sparse, dtype, by_rows)
     tables = forward_table(activations, dtype), backward_table(activations, dtype)
     return GradientPointers(of, Functions(*tables, loss_backward))
 
@@ -233,14 +233,14 @@ def _gradient_pointer(
     of = get_kinds(dtype)
     tables = forward_table(("tanh",), dtype), backward_table(("tanh",), dtype)
     functions = Functions(*tables, backward_pointer("squared_error", dtype))
-    batch = {"weights": of.matrix, "statistics": of.flat, "dropout": REALS, "key": UINT64, "first": INT64}
-    batch["loss_parameter"] = FLOAT64
+    context = {"weights": of.matrix, "statistics": of.flat, "dropout": REALS, "key": UINT64, "first": INT64}
+    context["loss_parameter"] = FLOAT64
     kinds = {
         "functions": Struct(Functions, _pointer_kinds(functions)),
         "plan": PLAN,
         "parameters": of.flat,
         "tile": Struct(Tile, {"X": of.matrix, "y": of.matrix}),
-        "batch": Struct(Batch, batch),
+        "context": Struct(PassContext, context),
         "wanted": BOOL,
         "buffers": Struct(Buffers, dict.fromkeys(Buffers._fields, of.flat)),
         "adds": BOOL,
@@ -279,8 +279,8 @@ class StepPointers(NamedTuple):
     options: Options
 
 
-def find_used_options(settings: Settings, gathered: bool) -> tuple[str, ...]:
-    """Return the names of the options that a training with these `Settings` uses.
+def find_used_options(settings: TrainingSettings, gathered: bool) -> tuple[str, ...]:
+    """Return the names of the options that a training with these `TrainingSettings` uses.
 
     gathered: True if the samples of each batch are gathered from the table.
     """
@@ -296,10 +296,10 @@ def find_used_options(settings: Settings, gathered: bool) -> tuple[str, ...]:
 
 
 @functools.cache
-def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Options:
+def option_pointers(used: tuple[str, ...], by_units: bool, dtype: np.dtype) -> Options:
     """Return the pointers of all options: to the kernels of those that are `used`, fields by name.
 
-    team: True if threads share units.
+    by_units: True if threads share units.
     """
     of, thread = get_kinds(dtype), {"thread": INT64, "n_threads": INT64}
     network = {"plan": PLAN, "parameters": of.flat}
@@ -319,7 +319,7 @@ def option_pointers(used: tuple[str, ...], team: bool, dtype: np.dtype) -> Optio
         "record_ratios": {**network, "before": of.flat, "record": INT64, "ratios": Array(FLOAT64, 2)},
     }
     functions = {name: f"options.{name}" for name in kinds}
-    functions["weight_squares"] = "team.sum_part_squares" if team else "options.sum_block_squares"
+    functions["weight_squares"] = "team.sum_part_squares" if by_units else "options.sum_block_squares"
     pointers = {}
     for name, arguments in kinds.items():
         pointer = FunctionPointer(
@@ -341,19 +341,19 @@ SETTING_KINDS = {int: INT64, float: FLOAT64, bool: BOOL, np.uint64: UINT64, np.n
 
 @functools.cache
 def training_kinds(gathered: bool, sparse: bool, dtype: np.dtype) -> dict[str, Kind]:
-    """Return the kinds of `Data`, `Settings`, `Records` and `Workspace`, by the names of arguments."""
+    """Return the kinds of the arguments data, settings, records and work, by name."""
     of = get_kinds(dtype)
     data: dict[str, Kind] = {"X": of.flat, "y": of.flat, "weights": of.flat, "indices": INDICES}
     if gathered:
         data |= {"X": of.inputs, "y": of.inputs, "weights": REALS}
     if sparse:
         data["X"] = table_kind(dtype)
-    settings = {name: SETTING_KINDS[kind] for name, kind in get_type_hints(Settings).items()}
+    settings = {name: SETTING_KINDS[kind] for name, kind in get_type_hints(TrainingSettings).items()}
     work = dict.fromkeys(Workspace._fields, of.matrix)
     work |= {"before": of.flat, "partial": REALS, "finite": INDICES}
     return {
         "data": Struct(Data, data),
-        "settings": Struct(Settings, settings),
+        "settings": Struct(TrainingSettings, settings),
         "records": Struct(Records, {"losses": REALS, "norms": REALS, "ratios": Array(FLOAT64, 2)}),
         "work": Struct(Workspace, work),
     }

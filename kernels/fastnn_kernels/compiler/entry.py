@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .interrupts import defer_signals
-from .kinds import Append, Array, Kind, Pointer, Struct, Table, get_address
+from .kinds import Append, Array, Kind, Pointer, Pointers, Struct, get_address
 from .prebuilt import find_prebuilt
 
 # Functions that are called before numba compiles a kernel and the parts inlined in it; the argument is the
@@ -204,7 +204,7 @@ class PointerTable:
     def __init__(self, pointers: Sequence[FunctionPointer]) -> None:
         self.pointers = tuple(pointers)
         (item,) = {pointer.kind for pointer in pointers}
-        self.kind = Table(item)
+        self.kind = Pointers(item)
 
     @functools.cached_property
     def address(self) -> int:
@@ -292,7 +292,7 @@ class PreparedCall:
         return self._result.value
 
 
-class Field(NamedTuple):
+class ArgumentPlace(NamedTuple):
     """The part of the memory that holds an argument, and the function that lists the argument's words."""
 
     part: slice
@@ -301,7 +301,7 @@ class Field(NamedTuple):
 
 
 @functools.cache
-def _layout(pointer: FunctionPointer) -> dict[str, Field]:
+def _layout(pointer: FunctionPointer) -> dict[str, ArgumentPlace]:
     """Return the field of each argument, by the argument's name.
 
     The words of all arguments follow one another as the elements of a C struct, aligned: `pointer.call`
@@ -315,7 +315,7 @@ def _layout(pointer: FunctionPointer) -> dict[str, Field]:
             offset = struct.calcsize(formats) - struct.calcsize(word)
             form += f"{offset - begin - struct.calcsize(form)}x{word}"
         packed = struct.Struct(form)
-        fields[name] = Field(slice(begin, begin + packed.size), packed, kind.make_appender(name))
+        fields[name] = ArgumentPlace(slice(begin, begin + packed.size), packed, kind.make_appender(name))
     return fields
 
 

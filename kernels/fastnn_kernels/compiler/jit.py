@@ -1,7 +1,7 @@
-"""The decorator ``@kernel`` with all compiler options, the kinds of code a kernel compiles to, and the cache.
+"""The decorator ``@kernel`` with all compiler options, the forms of code a kernel compiles to, and the cache.
 
 A factory such as ``activation_forward("tanh")`` returns a specialised kernel, a closure over other kernels
-and constants. A kernel compiles to one of three kinds of code (`Kind`). A kernel that Python calls becomes
+and constants. A kernel compiles to one of three forms (`CodeForm`). A kernel that Python calls becomes
 machine code with a wrapper for Python. A kernel that another kernel calls by name is inlined, and becomes
 machine code only within its caller: numba would also compile each kernel to separate machine code, which
 takes a third longer. A kernel that is called through a pointer (``pointer.py``) becomes machine code without
@@ -147,11 +147,11 @@ def find_arrays(kinds: Iterable[types.Type]) -> Iterator[types.Array]:
             yield kind
 
 
-# --- the kinds of code ---------------------------------------------------------------------------
+# --- the forms of code ---------------------------------------------------------------------------
 
 
-class Kind(enum.Enum):
-    """The kind of code that a kernel is compiled to."""
+class CodeForm(enum.Enum):
+    """The form of code that a kernel is compiled to."""
 
     CALLABLE = "machine code with a wrapper that Python calls"
     PART = "unoptimised LLVM IR, inlined in other kernels"
@@ -176,19 +176,19 @@ def make_code(library: KernelLibrary, description: FunctionDescriptor, environme
 
 
 # Functions that return entry points, instead of numba's function that builds the wrapper for Python.
-CODE_MAKERS: dict[Kind, EntryMaker] = {Kind.PART: make_part_code, Kind.CODE: make_code}
+CODE_MAKERS: dict[CodeForm, EntryMaker] = {CodeForm.PART: make_part_code, CodeForm.CODE: make_code}
 
 
 class KernelCompiler(Compiler):
-    """Numba's compiler, for the kind of code in `Kernel.wanted`."""
+    """Numba's compiler, for the form of code in `Kernel.wanted`."""
 
     def __init__(
         self, typing_context: Context, target_context: TargetContext, library: JITCodeLibrary, *arguments: Any
     ) -> None:
         super().__init__(KernelTypingContext(typing_context), target_context, library, *arguments)
-        library_class = PartLibrary if Kernel.wanted is Kind.PART else KernelLibrary
+        library_class = PartLibrary if Kernel.wanted is CodeForm.PART else KernelLibrary
         set_library(self, library_class(target_context, Kernel.wanted.name))
-        if Kernel.wanted is not Kind.CALLABLE:
+        if Kernel.wanted is not CodeForm.CALLABLE:
             set_code_maker(self, CODE_MAKERS[Kernel.wanted])
 
     def define_pipelines(self) -> list:
@@ -197,11 +197,11 @@ class KernelCompiler(Compiler):
 
 
 class Kernel(HookedDispatcher):
-    """A numba dispatcher that keeps compiled code of all three kinds."""
+    """A numba dispatcher that keeps compiled code of all three forms."""
 
-    # The kind of code to compile, and the claims of entries that end with this compilation. Guarded by
+    # The form of code to compile, and the claims of entries that end with this compilation. Guarded by
     # numba's compiler lock.
-    wanted = Kind.CALLABLE
+    wanted = CodeForm.CALLABLE
     claims = contextlib.ExitStack()
 
     # The arguments are those with which numba makes a pickled dispatcher anew.
@@ -214,15 +214,15 @@ class Kernel(HookedDispatcher):
         set_cache(self, self.cache)
         # Compiled code by kind and argument types. Numba's `overloads` has, for each tuple of types, the kind
         # that was compiled or looked up last.
-        self.compiled: dict[Kind, dict[tuple, CompileResult]] = {kind: {} for kind in Kind}
+        self.compiled: dict[CodeForm, dict[tuple, CompileResult]] = {kind: {} for kind in CodeForm}
 
     def compile_for_kernels(self) -> contextlib.AbstractContextManager:
         """Return the context in which kernels compile to parts."""
-        return compile_to(Kind.PART)
+        return compile_to(CodeForm.PART)
 
     def compile_for_python(self, *args: Any, **kws: Any) -> Any:
         """Compile callable code for these arguments, and return it."""
-        with compile_to(Kind.CALLABLE):
+        with compile_to(CodeForm.CALLABLE):
             code = super().compile_for_python(*args, **kws)
         refusal.warn(stacklevel=3)  # the warning names the line that called the kernel
         return code
@@ -237,17 +237,17 @@ class Kernel(HookedDispatcher):
         If Python would call a kernel that returns an array, this is a TypeError: kernels own no memory.
         """
         result = compiled.signature.return_type
-        if Kernel.wanted is Kind.CALLABLE and list(find_arrays([result])):
+        if Kernel.wanted is CodeForm.CALLABLE and list(find_arrays([result])):
             raise TypeError(f"{self} returns {result}: let it fill an argument, or call it from a kernel")
         self.compiled[Kernel.wanted][types] = compiled
-        if Kernel.wanted is not Kind.PART:
+        if Kernel.wanted is not CodeForm.PART:
             set_environments(compiled)
-        return Kernel.wanted is Kind.CALLABLE
+        return Kernel.wanted is CodeForm.CALLABLE
 
 
 @contextlib.contextmanager
-def compile_to(kind: Kind) -> Iterator[None]:
-    """Compile kernels to this kind of code within the context; the kernels they call become parts.
+def compile_to(kind: CodeForm) -> Iterator[None]:
+    """Compile kernels to this form of code within the context; the kernels they call become parts.
 
     Ctrl-C is postponed to the end of the context: an interrupted compiler is in an unusable state. Garbage
     collection pauses: a compilation creates millions of objects that live to its end, which the collector
@@ -266,10 +266,10 @@ def compile_to(kind: Kind) -> Iterator[None]:
 
 
 def compile_code(kernel: Kernel, types: tuple) -> CompileResult:
-    """Compile a kernel to `Kind.CODE` for these argument types; the result's `entry_point` is a `Code`."""
-    with compile_to(Kind.CODE):
+    """Compile a kernel to `CodeForm.CODE` for these types; the result's `entry_point` is a `Code`."""
+    with compile_to(CodeForm.CODE):
         kernel.compile(types)
-        compiled = kernel.compiled[Kind.CODE][types]
+        compiled = kernel.compiled[CodeForm.CODE][types]
     refusal.warn()
     return compiled
 
@@ -280,9 +280,9 @@ def translate(kernel: Kernel, types: tuple) -> tuple[CompileResult, list[str], b
     Return the result, its symbols (`list_symbols`), and bitcode before any optimisation that depends on this
     machine. Code that contains addresses, or needs Python objects, is a ValueError.
     """
-    with compile_to(Kind.PART):
+    with compile_to(CodeForm.PART):
         kernel.compile(types)
-        compiled = kernel.compiled[Kind.PART][types]
+        compiled = kernel.compiled[CodeForm.PART][types]
         if has_addresses(compiled):
             raise ValueError(f"{kernel} contains memory addresses, valid in this process alone")
         return compiled, list_symbols(compiled), get_library_code(compiled.library)
@@ -313,11 +313,11 @@ class KernelCache(NullCache):
         """
         name = self.file_name(signature, target_context.codegen())
         loaded = self._load(name, signature, target_context)
-        if loaded is None and Kernel.wanted is not Kind.PART:
+        if loaded is None and Kernel.wanted is not CodeForm.PART:
             # Another process may be compiling this kernel: wait for its entry.
             Kernel.claims.enter_context(claim_entry(name))
             loaded = self._load(name, signature, target_context)
-        if loaded is None and Kernel.wanted is not Kind.PART:
+        if loaded is None and Kernel.wanted is not CodeForm.PART:
             for listener in compilation_listeners:
                 with contextlib.suppress(Exception):
                     listener(get_argument_types(signature))
@@ -327,7 +327,7 @@ class KernelCache(NullCache):
         self, name: str, signature: Signature | tuple, target_context: TargetContext
     ) -> CompileResult | None:
         """Return the code in the entry `name`; None if there is no valid entry."""
-        is_part = Kernel.wanted is Kind.PART
+        is_part = Kernel.wanted is CodeForm.PART
         for payload in read_entries(name):
             try:
                 header, code = unpack_entry(payload)
@@ -371,7 +371,7 @@ class KernelCache(NullCache):
             }
             payload = pack_entry(header, get_library_code(compiled.library))
         except Exception as error:  # must not break a run
-            if Kernel.wanted is not Kind.PART:  # the callers of a part contain it, and are saved
+            if Kernel.wanted is not CodeForm.PART:  # the callers of a part contain it, and are saved
                 refusal.note(f"{self._name} cannot be saved: {error}")
             return
         try:

@@ -179,7 +179,7 @@ class Pointer(Kind):
         return append
 
 
-class Table(Kind):
+class Pointers(Kind):
     """A table of pointers of the kind `item`."""
 
     def __init__(self, item: Pointer) -> None:

@@ -35,7 +35,7 @@ from numba.extending import (
 
 from .entry import FunctionPointer, PointerTable, UnusedPointer
 from .jit import Kernel, compile_code, kernel
-from .kinds import Array, Kind, Pointer, Struct, Table
+from .kinds import Array, Kind, Pointer, Pointers, Struct
 from .numba_internals import (
     ArrayFields,
     CompileResult,
@@ -105,7 +105,7 @@ def get_numba_type(kind: Kind) -> types.Type:
         case Pointer():
             arguments = [get_numba_type(argument) for argument in kind.arguments]
             return FunctionPointerType(get_numba_type(kind.result)(*arguments))
-        case Table():
+        case Pointers():
             return PointerTableType(get_numba_type(kind.item))
     return getattr(types, kind.key)
 

@@ -18,7 +18,7 @@ from numba import types
 
 from fastnn_kernels.compiler import cache, sources
 from fastnn_kernels.compiler.cache import pack_entry, read_entries, unpack_entry, write_entry
-from fastnn_kernels.compiler.jit import Kind, compile_to, kernel
+from fastnn_kernels.compiler.jit import CodeForm, compile_to, kernel
 from fastnn_kernels.compiler.numba_internals import get_cpu_context
 
 fcntl, resource = pytest.importorskip("fcntl"), pytest.importorskip("resource")  # POSIX's
@@ -188,7 +188,7 @@ def test_an_entry_that_numba_cannot_load_is_compiled_again(folder):
         broken += [pack_entry(header | {key: value}, code) for value in wrong]
     for content in broken:
         write_entry(name, content)
-        with compile_to(Kind.CALLABLE):
+        with compile_to(CodeForm.CALLABLE):
             found = make().cache.load_overload((types.float64,), get_cpu_context())
         assert found is None, content[:200]
     with pytest.warns(RuntimeWarning, match=r"numba cannot load .*multiple .* Remove the folder"):

@@ -12,7 +12,7 @@ import pytest
 from kernel_packages import KERNELS, PROGRAM, RESULT, copy_kernels, finish, make_telling_kernel, run, start
 from processes import run_python
 
-from fastnn_kernels.compiler.jit import Kernel, Kind, identify, kernel
+from fastnn_kernels.compiler.jit import CodeForm, Kernel, identify, kernel
 
 slow = pytest.mark.slow
 
@@ -59,7 +59,7 @@ def test_a_failed_compilation_and_an_interrupt_leave_the_compiler_usable():
         telling(1.5)
     assert telling.signatures == [(numba.float64,)]
     assert telling(1.5) == 2.5
-    assert Kernel.wanted is Kind.CALLABLE
+    assert Kernel.wanted is CodeForm.CALLABLE
 
 
 def test_the_identity_of_a_kernel_contains_its_closure_variables():
