@@ -42,7 +42,7 @@ __all__ = [
 class Loss:
     """Base class of the losses, of which you derive a loss of your own.
 
-    A class with the two methods ``value(self, s, y)`` and ``slope(self, s, y)`` is a loss as any other, for
+    A class with the two methods ``value(self, s, y)`` and ``slope(self, s, y)`` is a loss like any other, for
     `Model` and the regressors. Both are elementwise functions in NumPy of the scores s and the targets y,
     arrays (n_samples, n_outputs): the loss of each score, which is summed over the outputs, and its
     derivative by the score. Where numba is installed, methods made of arithmetic, comparisons, ``where``,

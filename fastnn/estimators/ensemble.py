@@ -19,6 +19,7 @@ from ..optimizers import Minimiser
 from ..schedules import CosineDecay
 from ..system.sklearn_internals import Interval, StrOptions, fit_context
 from ..system.validation import Array, check_count
+from ..system.words import translate_arguments
 from ..training.divergence import DivergenceError
 from .base import BaseMLP
 from .classifier import MLPClassifier
@@ -43,6 +44,7 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
     }
     _kind: ClassVar[type[BaseMLP]]
 
+    @translate_arguments
     def __init__(self, estimator=None, n_estimators=10, method="seeds", n_jobs=None, random_state=None):
         self._store_arguments(locals())
 

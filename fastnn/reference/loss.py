@@ -1,6 +1,6 @@
 """Losses: functions of the scores, the outputs of the last layer, and of labels or targets.
 
-To add a loss, write a class with its formula and its derivative `slope` by the scores below the others,
+To add a loss, write a class with the formula and `slope`, its derivative by the scores, after the others,
 register it with the decorator ``@loss``, write the compiled version in ``fastnn_kernels/loss.py``, and the
 class for users in ``fastnn/losses.py``. Every loss has one parameter, 0 if it needs none.
 

@@ -78,17 +78,20 @@ class ForeignMethod:
 def translate_arguments(function: F) -> F:
     """Return a function that explains what an unknown argument is called here; for use as a decorator."""
     parameters = inspect.signature(function).parameters
-    name = function.__qualname__.removesuffix(".__init__")
     n_positional = sum(one.kind is not one.KEYWORD_ONLY for one in parameters.values())
+    names = [*parameters][1:]
+    choices = f"choose from {', '.join(names)}" if names else "it takes none"
 
     @functools.wraps(function)
     def call(*arguments: Any, **options: Any) -> Any:
+        is_init = function.__name__ == "__init__"
+        name = type(arguments[0]).__name__ if is_init else function.__qualname__
         for option in options:
             if option not in parameters:
-                remedy = explain_word(option, parameters) or f"choose from {', '.join([*parameters][1:])}"
+                remedy = explain_word(option, parameters) or choices
                 raise TypeError(f"{name}() has no argument {option!r}: {remedy}")
         if len(arguments) > n_positional:
-            remedy = explain_word(name, ()) or "pass the others by name"
+            remedy = explain_word(name, ()) or ("pass the others by name" if names else choices)
             counts = f"{pluralize(n_positional - 1, 'positional argument')}, got {len(arguments) - 1}"
             raise TypeError(f"{name}() takes {counts}: {remedy}")
         return function(*arguments, **options)
