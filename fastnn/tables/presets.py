@@ -46,6 +46,6 @@ class Preset:
 # Registry of the presets, by the estimators' parameter `preset`.
 PRESETS: dict[str, Preset] = {
     "fast": Preset(1, (128, 128), 48, SINGLE_CLASSES),
-    "good": Preset(5, (128, 128, 128), 128),
+    "good": Preset(5, (64, 64, 64), 128),
     "best": Preset(10, (256, 256, 256), 256),
 }
