@@ -21,7 +21,7 @@ from .rows import are_numbers, check_any, check_classes, note_missing_targets, p
 from .scores import compute_scores, estimate_margins, format_scores, predict_constant, to_json
 
 # Largest number of classes of which the confusion matrix is printed.
-MAX_CLASSES = 12
+MAX_MATRIX_CLASSES = 12
 # Largest number of characters of a class's name there, but for numbers, and for names that begin alike.
 NAME_WIDTH = 14
 
@@ -91,7 +91,7 @@ def evaluate_table(options: EvaluateOptions) -> int:
         *(f"  note: {note}" for note in notes),
         f"\n{format_scores(scores, margins)}",
     ]
-    if classes is not None and len(classes) <= MAX_CLASSES:
+    if classes is not None and len(classes) <= MAX_MATRIX_CLASSES:
         counts = confusion_matrix(y, found.argmax(axis=1), labels=labels)
         printed.append(f"\n{_format_confusion(counts, classes)}")
     print(*printed, sep="\n", file=sys.stderr if options.out == "-" else sys.stdout)

@@ -70,8 +70,8 @@ SAMPLED = "{:,} random rows of {:,} are read"
 # Magnitude from which floats may be rounded integers.
 MAX_EXACT = 2**53
 # Texts that pandas reads as missing values.
-MISSING = {"NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "NULL", "null", "None"}
-MISSING |= {"NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
+MISSING_TEXTS = {"NA", "N/A", "n/a", "#NA", "#N/A", "#N/A N/A", "<NA>", "NULL", "null", "None"}
+MISSING_TEXTS |= {"NaN", "nan", "-NaN", "-nan", "1.#IND", "-1.#IND", "1.#QNAN", "-1.#QNAN"}
 # Format of dates and times as in ISO 8601, for pandas.
 ISO = "ISO8601"
 # Offset from UTC at the end of an ISO time.
@@ -274,18 +274,9 @@ def _may_round(column: Series, task: str | None) -> bool:
     return bool(values.abs().max() >= MAX_EXACT) if are_whole else task == "classification"
 
 
-def _may_be_padded(column: Series, task: str | None) -> bool:
-    """Return True for a target of integers that may be classes, such as 01 and 02 in the file."""
-    values = column.dropna()
-    if column.dtype.kind not in "iuf" or not (values == values.round()).all():
-        return False
-    return task == "classification" or values.nunique() <= MAX_CLASSES
-
-
-def _may_lack_classes(column: Series, task: str | None) -> bool:
-    """Return True for a target that lacks values, which may be classes, such as None in the file."""
-    may_be_classes = task is not None or column.dtype.kind not in "iuf" or column.nunique() <= MAX_CLASSES
-    return bool(column.hasnans) and may_be_classes
+def _may_be_classes(column: Series, task: str | None) -> bool:
+    """Return True for classes, and for a target without a task that may hold classes."""
+    return task is not None or column.dtype.kind not in "iuf" or column.nunique() <= MAX_CLASSES
 
 
 def _read_csv(file: BinaryIO, head: bytes, name: str, options: ReadOptions, columns: Columns) -> ReadTable:
@@ -343,15 +334,16 @@ def parse_csv(file: CsvFile, options: ReadOptions, columns: Columns) -> ReadTabl
         if len(frame) and not isinstance(frame.index, pandas.RangeIndex):  # pandas drops a blank first name
             raise ValueError(f"{file.name}: its rows have more fields than the header: correct the header")
         for column, known in columns.text.items():
-            if column in frame and options.default_na and not MISSING.isdisjoint(known):
-                others = [*fields.list_missing(column), *MISSING.difference(known)]
+            if column in frame and options.default_na and not MISSING_TEXTS.isdisjoint(known):
+                others = [*fields.list_missing(column), *MISSING_TEXTS.difference(known)]
                 frame[column] = fields.read_texts([column], others)[column]
         if dialect.may_have_points or options.units:
             notes += _convert_numbers(frame, columns.text, options.units, dialect)
         target = columns.target
         if target is not None and target in frame and columns.task != "regression":
             frame[target] = _restore_classes(fields, frame[target], columns.task, options.units)
-            if options.default_na and _may_lack_classes(frame[target], columns.task):
+            may_lack = options.default_na and frame[target].hasnans  # a class such as None
+            if may_lack and _may_be_classes(frame[target], columns.task):
                 texts = fields.read_texts([target], fields.list_missing(target))[target]
                 texts = texts[frame[target].isna()].dropna()
                 if len(texts):
@@ -376,7 +368,7 @@ class _Fields:
     options: ReadOptions
 
     def list_missing(self, column: str | None) -> list[str]:
-        """Return the texts for missing values of a column, or of all, as --na says, without `MISSING`."""
+        """Return the texts for missing values of a column, or of all, by --na alone."""
         texts = [""]
         for option in self.options.na:
             name, sign, text = option.partition("=")
@@ -473,8 +465,9 @@ def _explain_csv_errors(name: str, sep: str) -> Iterator[None]:
 
 def _restore_classes(fields: _Fields, target: Series, task: str | None, units: Sequence[str]) -> Series:
     """Return a target, as in the file where it may hold classes that pandas has rounded or shortened."""
-    may_round = _may_round(target, task)
-    if not (may_round or _may_be_padded(target, task)):
+    may_round, values = _may_round(target, task), target.dropna()
+    may_be_padded = target.dtype.kind in "iuf" and (values == values.round()).all()  # such as 01 in the file
+    if not (may_round or (may_be_padded and _may_be_classes(target, task))):
         return target
     dialect = fields.dialect
     texts = fields.read([target.name], usecols=[target.name])[target.name]

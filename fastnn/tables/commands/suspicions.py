@@ -19,7 +19,7 @@ from .reading import ReadTable
 # Number of random rows on which a column is checked, the fewest that show something, and the folds.
 N_ROWS, MIN_ROWS, N_FOLDS = 2000, 40, 2
 # Largest number of classes that single columns are checked for.
-MAX_CLASSES = 50
+MAX_CHECKED_CLASSES = 50
 # Fewest rows of all classes but the most frequent from which the accuracy of a column means something.
 MIN_OTHERS = 15
 # Smallest fraction of the constant prediction's errors, or of the variance, that a suspicious column removes.
@@ -120,7 +120,7 @@ def _find_leaks(frame: DataFrame, target: Series, task: str) -> list[str]:
     values, y = np.unique(target.to_numpy()[rows], return_inverse=True)
     is_checked = len(rows) >= MIN_ROWS and len(values) > 1
     if task == "classification":
-        is_checked &= len(values) <= MAX_CLASSES and len(rows) - np.bincount(y).max() >= MIN_OTHERS
+        is_checked &= len(values) <= MAX_CHECKED_CLASSES and len(rows) - np.bincount(y).max() >= MIN_OTHERS
     elif is_checked:
         y = values[y] / np.abs(values).max()
     notes = []

@@ -261,7 +261,7 @@ def _read_number(value: object) -> float | None:
 
 
 def encode_categories(values: Sequence[object], known: list[str]) -> NDArray[np.int64]:
-    """Return the index in `known` of every value; `MISSING` and `OTHER` for those without one."""
+    """Return the index in `known` of every value; `MISSING` and `OTHER` for a value without one."""
     if isinstance(values, CodedValues):
         return encode_categories([*values.categories, None], known)[values.codes]
     indices: dict[str | None, int] = {text: index for index, text in enumerate(known)}

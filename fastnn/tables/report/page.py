@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ..estimators import TabularClassifier, TabularRegressor
 
 # Largest number of bars of importances, and of classes in the confusion matrix.
-MAX_BARS, MAX_CLASSES = 12, 12
+MAX_BARS, MAX_MATRIX_CLASSES = 12, 12
 
 
 @dataclass(kw_only=True)
@@ -161,10 +161,8 @@ def _collect_predictions(fit: EvaluatedFit) -> list[str]:
             )
         ]
     counts = confusion_matrix(fit.truth, classes[P.argmax(axis=1)], labels=classes)
-    order = np.argsort(-counts.sum(axis=1), kind="stable")[:MAX_CLASSES]
-    more = (
-        f" The {MAX_CLASSES} most frequent of {len(classes)} classes." if len(classes) > MAX_CLASSES else ""
-    )
+    order = np.argsort(-counts.sum(axis=1), kind="stable")[:MAX_MATRIX_CLASSES]
+    more = f" The {len(order)} most frequent of {len(classes)} classes." if len(classes) > len(order) else ""
     order = np.sort(order)
     title, text = "Right and wrong", f"Confusion matrix: rows by true class, in fractions of their row.{more}"
     matrix = make_confusion_table(counts[np.ix_(order, order)], classes[order], counts.sum(axis=1)[order])

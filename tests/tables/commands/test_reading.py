@@ -254,7 +254,7 @@ def test_iso_dates_and_times_of_day_are_recognised_and_others_by_their_format(te
 def test_missing_values_are_the_texts_that_pandas_reads_as_such():
     from pandas._libs.parsers import STR_NA_VALUES
 
-    assert {"", *reading.MISSING} == STR_NA_VALUES
+    assert {"", *reading.MISSING_TEXTS} == STR_NA_VALUES
 
 
 def test_classes_that_are_read_as_missing_values_are_noted_and_can_be_kept(path):
