@@ -44,20 +44,20 @@ def find_first(column: Series, is_wrong: Array) -> tuple[int, object] | None:
     return int(column.index[place]) + 1, column.iloc[place]
 
 
-def find_first_text(column: Series) -> tuple[int, object] | None:
-    """Return row, counted from 1, and value of the first entry neither numeric nor missing, or None."""
+def find_text(column: Series) -> Array:
+    """Return which entries (n,) of a column are neither numeric nor missing."""
     numbers = pandas.to_numeric(column, errors="coerce")
-    return find_first(column, (numbers.isna() & column.notna()).to_numpy())
+    return (numbers.isna() & column.notna()).to_numpy()
 
 
 def parse_numbers(column: Series, read: ReadTable, what: str) -> Array:
     """Return a column as float64 numbers, NaN for missing values; raise ValueError for other rows."""
-    wrong = find_first_text(column)
-    if wrong is not None:
+    is_text = find_text(column)
+    if is_text.any():
         advice = find_hint(column, read.reading, missing_values=False)
         if advice is not None and advice[0] == "numbers":
             raise ValueError(f"{read.name}: {what} {column.name!r} {advice[1]}")
-    _refuse(wrong, column, read, "numbers", what=what)
+    _refuse(column, is_text, read, "numbers", what=what)
     return pandas.to_numeric(column).to_numpy(dtype=np.float64, na_value=np.nan)
 
 
@@ -228,44 +228,34 @@ def convert_column(column: Series, kind: str, read: ReadTable, date_formats: Seq
     """Return a column in the form of a kind; raise ValueError that names the first row of another form."""
     dtype = column.dtype
     if kind == "boolean" and dtype.kind != "b":
-        return _parse_booleans(column, read)
-    if kind == "date":
-        return _parse_dates(column, read, date_formats)
+        numbers = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
+        found = column.astype("string").str.strip().str.lower().map(numbers)
+        _refuse(column, (found.isna() & column.notna()).to_numpy(dtype=bool), read, "True and False")
+        return found.to_numpy(dtype=np.float64, na_value=np.nan)
+    if kind == "date" and dtype.kind != "M":
+        dates = parse_dates(column.astype("string"), [*date_formats, ISO])
+        remedy = "write dates as 2024-12-31, or name their --date-format"
+        _refuse(column, (dates.isna() & column.notna()).to_numpy(), read, "dates", remedy)
+        return dates
     # The encoder reads durations as days. pandas would turn dates into numbers without an error.
     if kind == "number" and dtype.kind != "m" and not pandas.api.types.is_numeric_dtype(dtype):
         return parse_numbers(column.astype(str) if dtype.kind == "M" else column, read, "column")
     return column
 
 
-def _parse_booleans(column: Series, read: ReadTable) -> Array:
-    numbers = {"true": 1.0, "false": 0.0, "1": 1.0, "0": 0.0, "1.0": 1.0, "0.0": 0.0}
-    found = column.astype("string").str.strip().str.lower().map(numbers)
-    is_wrong = (found.isna() & column.notna()).to_numpy(dtype=bool)
-    _refuse(find_first(column, is_wrong), column, read, "True and False")
-    return found.to_numpy(dtype=np.float64, na_value=np.nan)
-
-
-def _parse_dates(column: Series, read: ReadTable, date_formats: Sequence[str]) -> Series:
-    if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
-        return column
-    dates = parse_dates(column.astype("string"), [*date_formats, ISO])
-    wrong = find_first(column, (dates.isna() & column.notna()).to_numpy())
-    _refuse(wrong, column, read, "dates", "write dates as 2024-12-31, or name their --date-format")
-    return dates
-
-
 def _refuse(
-    wrong: tuple[int, object] | None,
     column: Series,
+    is_wrong: Array,
     read: ReadTable,
     expected: str,
     remedy: str | None = None,
     what: str = "column",
 ) -> None:
-    """Raise ValueError for the wrong row and value that `find_first` has found, if any.
+    """Raise ValueError that names the first wrong row, if any, and its value.
 
     The remedy for a text of a CSV file that looks like a missing value is to read it so.
     """
+    wrong = find_first(column, is_wrong)
     if wrong is None:
         return
     row, value = wrong[0], str(wrong[1])

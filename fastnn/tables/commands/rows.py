@@ -209,7 +209,7 @@ def _parse_decimal(text: str) -> Decimal | None:
 
 
 def _find_task(column: Series, read: ReadTable, notes: list[str]) -> str:
-    if column.dtype.kind == "M" or isinstance(column.dtype, pandas.DatetimeTZDtype):
+    if column.dtype.kind == "M":
         raise ValueError(f"{read.name}: the target {column.name!r} holds dates: choose numbers or classes")
     distinct, dtype = column.drop_duplicates(), column.dtype
     has_numbers = pandas.api.types.is_numeric_dtype(dtype) and not pandas.api.types.is_bool_dtype(dtype)

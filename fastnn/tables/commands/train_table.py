@@ -26,7 +26,7 @@ from ..parquet import Source, is_parquet
 from ..presets import PRESETS
 from ..report.page import EvaluatedFit, make_report_page
 from .evaluated_fit import fit_and_evaluate
-from .matching import check_known, convert_column, find_first_text, find_text_columns
+from .matching import check_known, convert_column, find_text, find_text_columns
 from .options import TrainTableOptions
 from .reading import Columns, ReadTable, read_table, resolve_names
 from .rows import Problem, are_numbers, check_any, check_classes, make_problem, parse_rows
@@ -164,8 +164,8 @@ def _make_estimator(problem: Problem, options: TrainTableOptions) -> TabularClas
     }
     if problem.task == "classification":
         if options.quantiles:
-            is_text = find_first_text(problem.target) is not None
-            remedy = "leave --quantiles out" if is_text else "pass --task regression"
+            has_text = find_text(problem.target).any()
+            remedy = "leave --quantiles out" if has_text else "pass --task regression"
             raise ValueError(f"--quantiles works only with numbers, but the target holds classes: {remedy}")
         weight = "balanced" if options.balanced else None
         return TabularClassifier(class_weight=weight, **settings)
