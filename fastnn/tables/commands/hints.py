@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
@@ -9,7 +10,7 @@ import re
 import shlex
 import unicodedata
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,10 +109,12 @@ def find_hint(
         if other_decimal != decimal:
             options.append(f"--decimal {other_decimal}")
     if not _are_most(read(texts), n_rows):
-        what, formats, dates = "dates", *_parse_dates_as_guessed(texts, n_rows)
-        if not _are_most(dates, n_rows):
+        what, formats = "dates", _find_date_formats(texts, n_rows)
+        if not formats:
             return None
         read = functools.partial(pandas.to_datetime, format=formats[0], errors="coerce")
+        if not _are_most(read(texts), n_rows):
+            return None
         forms = " or ".join(shlex.quote(date_format) for date_format in formats)
         options = [] if formats[0].startswith("%Y-%m-%d") else [f"--date-format {forms}"]
     parsed = read(texts)
@@ -135,10 +138,7 @@ def find_hint(
         numbers = parse_numbers([*column])
         if numbers is None or len(np.unique(numbers)) <= MAX_CATEGORIES:
             return what, f"{text}: {format_option('--numbers', column.name)} reads it as numbers"
-        return (
-            what,
-            f"{text}, read as such: {format_option('--categories', column.name)} keeps the texts",
-        )
+        return what, f"{text}, read as such: {format_option('--categories', column.name)} keeps the texts"
     if reading is None:
         return what, f"{text}: convert it"
     return what, f"{text}: {condition}{' '.join(options)} reads it as {what}"
@@ -196,13 +196,8 @@ def _are_most(parsed: Series, n_rows: NDArray[np.int64]) -> bool:
 
 
 def _find_units(texts: Series) -> list[str]:
-    found: dict[str, None] = {}
-    for text in texts:
-        for pair in _ENDS.findall(text):
-            for unit in pair:
-                if unit in UNITS or (len(unit) == 1 and unicodedata.category(unit) == "Sc"):
-                    found[unit] = None
-    return list(found)
+    found = dict.fromkeys(unit for text in texts for pair in _ENDS.findall(text) for unit in pair)
+    return [one for one in found if one in UNITS or (len(one) == 1 and unicodedata.category(one) == "Sc")]
 
 
 def guess_date_formats(texts: Series) -> list[str]:
@@ -223,17 +218,11 @@ def guess_date_formats(texts: Series) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _parse_dates_as_guessed(texts: Series, n_rows: NDArray[np.int64]) -> tuple[Sequence[str], Series]:
-    """Return the formats that suit most texts of dates, equally well, and the dates of the first of them."""
-    best: list[tuple[float, str, Series]] = []
+def _find_date_formats(texts: Series, n_rows: NDArray[np.int64]) -> list[str]:
+    """Return the formats that suit most rows with texts of dates, equally well."""
+    counts: dict[str, int] = {}
     for date_format in guess_date_formats(texts):
-        try:
+        with contextlib.suppress(ValueError):  # time zones differ
             dates = pandas.to_datetime(texts, format=date_format, errors="coerce")
-        except ValueError:  # time zones differ
-            continue
-        best.append((float(n_rows[dates.notna().to_numpy()].sum()), date_format, dates))
-    most = max((share for share, _, _ in best), default=0.0)
-    chosen = [(date_format, dates) for share, date_format, dates in best if share == most]
-    if not most:
-        return [""], pandas.Series(np.full(len(texts), np.nan))
-    return [date_format for date_format, _ in chosen], chosen[0][1]
+            counts[date_format] = n_rows[dates.notna().to_numpy()].sum()
+    return [one for one, count in counts.items() if count == max(counts.values()) > 0]
