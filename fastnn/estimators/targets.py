@@ -273,11 +273,9 @@ class ClassTargets(Targets):
 
     def _description(self) -> ModelDescription:
         self._get_members()
-        return (
-            self._describe_networks("labels")
-            if self._has_labels
-            else self._describe_networks("classes", self.classes_)
-        )
+        if self._has_labels:
+            return self._describe_networks("labels")
+        return self._describe_networks("classes", self.classes_)
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
