@@ -217,12 +217,9 @@ def validate_parameters(estimator: BaseMLP) -> None:
     kind: Any = type(estimator)
     for name, default in _list_defaults(kind):
         value = getattr(estimator, name)
-        if value is default:
-            continue
-        if type(value) in (int, float, str):
-            _validate_plain(kind, name, (type(value), value))
-        else:
-            _validate(kind, name, value)
+        if value is not default:  # a number or a text is validated once for all fits
+            validate = _validate if type(value) in (int, float, str) else _validate.__wrapped__
+            validate(kind, name, value)
 
 
 def parse_hidden_sizes(hidden_layer_sizes: Any) -> list[int]:
@@ -261,21 +258,13 @@ def _list_defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((p.name, p.default) for p in parameters if p.kind not in variadic)
 
 
+@functools.lru_cache(4096, typed=True)  # 1 and 1.0 are equal, but not both valid
 def _validate(kind: Any, name: str, value: Any) -> None:
     constraints = kind._parameter_constraints
-    if isinstance(value, numbers.Real) and _takes_reals(constraints.get(name, ())):
+    ranges = [one for one in constraints.get(name, ()) if isinstance(one, Interval)]
+    if isinstance(value, numbers.Real) and any(one.type is numbers.Real for one in ranges):
         value = _convert_to_float(value, name)
     validate_parameter_constraints(constraints, {name: value}, caller_name=kind.__name__)
-
-
-@functools.lru_cache(4096)
-def _validate_plain(kind: Any, name: str, typed: tuple[type, Any]) -> None:
-    """Check a number or a text, with its type, once for all fits: 1 and 1.0 are equal, but not both valid."""
-    _validate(kind, name, typed[1])
-
-
-def _takes_reals(constraints: Any) -> bool:
-    return any(isinstance(one, Interval) and one.type is numbers.Real for one in constraints)
 
 
 def _convert_to_float(value: Any, name: str) -> Any:
