@@ -6,6 +6,7 @@ stands alone: it uses NumPy as ``np``, and imports anything else itself.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,13 +22,17 @@ class DataSet:
     kind: str  # "classes" or "regression"
     why: str  # why the best known settings are the best
     best: dict[str, Any]  # fields of `Settings` that differ from their defaults
-    # Function that draws the samples (n, 2) and their labels or targets (n,), None for samples that the user
-    # paints or brings; and the fields of `Settings` that it takes by name.
+    # Function of fields of `Settings` that draws samples (n, 2) and their labels or targets (n,); None for
+    # samples that the user paints or brings.
     draw: Callable[..., Any] | None = None
-    arguments: tuple[str, ...] = ()
     # Function of scikit-learn's datasets that draws the same samples, with further arguments, for scripts.
     twin: str = ""
     twin_arguments: Mapping[str, Any] = field(default_factory=dict)
+
+    def choose_arguments(self, settings: Any) -> dict[str, Any]:
+        """Return the fields of settings that `draw` takes, by name."""
+        assert self.draw is not None
+        return {name: getattr(settings, name) for name in inspect.signature(self.draw).parameters}
 
 
 def moons(n_samples, noise, seed):
@@ -161,7 +166,6 @@ _SMOOTH = {"layers": [8, 8], "activations": ["tanh", "tanh"], "output_activation
 _ADAM = {"optimizer": "adam", "learning_rate": 0.01, "reduction": "mean", "l2": 0.0, "init": "glorot_normal"}
 _USUAL: dict[str, Any] = _SMOOTH | _ADAM
 _WIDE: dict[str, Any] = _USUAL | {"layers": [16, 16], "noise": 0.1}
-_COMMON = ("n_samples", "noise", "seed")
 
 # Registry of the data sets by name.
 DATASETS: dict[str, DataSet] = {
@@ -171,7 +175,6 @@ DATASETS: dict[str, DataSet] = {
         "Three tanh units suffice: the boundary is an S of three straight parts, one for each unit.",
         {"noise": 0.2},
         moons,
-        _COMMON,
         "make_moons",
     ),
     "circles": DataSet(
@@ -180,7 +183,6 @@ DATASETS: dict[str, DataSet] = {
         "A closed boundary takes at least three lines; four tanh units round their corners.",
         _USUAL | {"layers": [4], "activations": ["tanh"], "noise": 0.1},
         circles,
-        _COMMON,
         "make_circles",
         {"factor": 0.5},
     ),
@@ -191,7 +193,6 @@ DATASETS: dict[str, DataSet] = {
         "Adam is many times faster here than plain gradient descent.",
         _WIDE | {"n_samples": 300},
         spiral,
-        (*_COMMON, "arms", "turns"),
     ),
     "blobs": DataSet(
         "Blobs",
@@ -199,7 +200,6 @@ DATASETS: dict[str, DataSet] = {
         "Straight lines divide the blobs, so that no hidden layer is needed.",
         _USUAL | {"layers": [], "activations": [], "noise": 0.1, "learning_rate": 0.1},
         blobs,
-        (*_COMMON, "classes"),
     ),
     "xor": DataSet(
         "XOR",
@@ -208,7 +208,6 @@ DATASETS: dict[str, DataSet] = {
         "any start, even if some never become active.",
         _USUAL | {"layers": [8], "activations": ["relu"], "noise": 0.05, "init": "he_normal"},
         xor,
-        _COMMON,
     ),
     "line": DataSet(
         "Function",
@@ -216,7 +215,6 @@ DATASETS: dict[str, DataSet] = {
         "Every bend of the function takes a unit or two; smooth units follow smooth lines.",
         _USUAL | {"layers": [8], "activations": ["tanh"], "noise": 0.05},
         line,
-        (*_COMMON, "function"),
     ),
     "surface": DataSet(
         "Surface",
@@ -225,7 +223,6 @@ DATASETS: dict[str, DataSet] = {
         "penalty keeps the surface from following the noise.",
         _WIDE | {"n_samples": 400, "l2": 1e-3},
         surface,
-        (*_COMMON, "surface"),
     ),
     "painted": DataSet(
         "Painted", "classes", "Eight smooth units in two layers fit most of what a mouse paints.", _USUAL

@@ -228,7 +228,7 @@ def draw_samples(settings: Settings, table: PlayTable | None = None) -> Learning
         return _use_table(settings, table)
     data, classes = DATASETS[settings.dataset], None
     if data.draw is not None:
-        X, y = data.draw(**{name: getattr(settings, name) for name in data.arguments})
+        X, y = data.draw(**data.choose_arguments(settings))
     elif len(settings.points) < 2:
         raise RequestError("points", "paint at least two points: click into the picture, or drag")
     else:

@@ -137,7 +137,7 @@ def _write_data(run: Run) -> str:
     problem, settings = run.problem, run.problem.settings
     data = DATASETS.get(settings.dataset)
     if data is not None and data.draw is not None:
-        values = {name: getattr(settings, name) for name in data.arguments}
+        values = data.choose_arguments(settings)
         if data.twin:
             values["random_state"] = values.pop("seed")
             return _call(f"X, y = {data.twin}", [], {**values, **data.twin_arguments})

@@ -48,7 +48,7 @@ def test_samples_are_valid_and_their_source_makes_the_same(state):
     # Scripts contain the function's source: by itself, it makes the same samples.
     data, names = DATASETS[settings.dataset], {"np": np}
     exec(inspect.getsource(data.draw), names)
-    X, targets = names[data.draw.__name__](**{name: getattr(settings, name) for name in data.arguments})
+    X, targets = names[data.draw.__name__](**data.choose_arguments(settings))
     assert (X == problem.X).all()
     assert (targets == problem.y).all()
 
