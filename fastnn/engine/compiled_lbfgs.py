@@ -94,7 +94,7 @@ class NumbaLBFGSTrainer(MinimisingTrainer):
             settings=make_kernel_settings(network, job, width, -(-shard // width) * width),
             records=self.records,
             work=make_training_workspace(network, job, width, self._calls.max_threads),
-            portion=lbfgs.Portion(0, 1),
+            iterations=lbfgs.Iterations(0, 1),
         )
 
     # --- resumed training runs ---------------------------------------------------------------------------
@@ -191,7 +191,7 @@ class NumbaLBFGSTrainer(MinimisingTrainer):
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         before, started = self._n_evaluations, time.perf_counter()
         last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
-        self._call.set(portion=lbfgs.Portion(last_pass, self._calls.n_steps))
+        self._call.set(iterations=lbfgs.Iterations(last_pass, self._calls.n_steps))
 
         def make_calls(n_threads: int) -> list[Callable[[], None]]:
             calls = [self._call, *(self._call.copy() for _ in range(1, n_threads))]

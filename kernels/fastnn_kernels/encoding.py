@@ -22,15 +22,7 @@ _MAX = float(np.finfo(np.float64).max)
 def smooth_scaled(x, center, scale, limit, out, column):
     """Compute ``u / sqrt(1 + (u / limit)^2)`` with ``u = (x - center) / scale``; NaN stays NaN.
 
-    Parameters
-    ----------
-    x : array (N,)
-    center, scale, limit : float
-        `scale` and `limit` are above 0.
-    out : array (N, F)
-        The column `column` is overwritten.
-    column : int
-        0 <= column < F.
+    x (N,); `scale` and `limit` are above 0. The column `column` of out (N, F) is overwritten.
     """
     largest = min(FAR * limit, _MAX)
     for n in range(x.shape[0]):
@@ -44,17 +36,9 @@ def smooth_scaled(x, center, scale, limit, out, column):
 def piecewise_linear(x, low, width, factor, out, column):
     """Compute ``clip((factor x - low) / width, 0, 1)`` for every interval; NaN stays NaN.
 
-    Parameters
-    ----------
-    x : array (N,)
-    low, width : array (T,)
-        Lower ends and widths of the intervals, times `factor`.
-    factor : float
-        1, or a power of 2 below 1 for numbers whose differences would overflow.
-    out : array (N, F)
-        The columns ``column : column + T`` are overwritten.
-    column : int
-        0 <= column <= F - T.
+    x (N,); low and width (T,): lower ends and widths of the intervals, times `factor`. factor is 1, or a
+    power of 2 below 1 for numbers whose differences would overflow. The columns ``column : column + T`` of
+    out (N, F) are overwritten.
     """
     for n in range(x.shape[0]):
         value = factor * x[n]

@@ -22,16 +22,8 @@ BLOCKS_TOGETHER = 16
 def affine_forward(W, b, X, packed, Z):
     """Compute the multiply gate and the add gate together: ``Z = W^T X + b``.
 
-    Parameters
-    ----------
-    W : array (I, J)
-    b : array (1, J)
-    X : array (I, T)
-    packed : array (1, C)
-        The weights in the order in which products read them, filled by `pack`; None, or without columns, if
-        they are not packed. The results have the same bits.
-    Z : array (J, T)
-        Overwritten.
+    W (I, J); b (1, J); X (I, T); Z (J, T). packed (1, C): the weights in the order in which products read
+    them, filled by `pack`; None, or without columns, if they are not packed. The results have the same bits.
     """
     product_forward(W, b, X, packed, Z)
 
@@ -49,11 +41,7 @@ def pack(W, packed):
     Products read the weights in this order, some rows (`product.CHUNK`) after the other. The columns after
     the last whole block are not copied.
 
-    Parameters
-    ----------
-    W : array (I, J)
-    packed : array (1, C)
-        Overwritten. C is `count_packed_weights`.
+    W (I, J); packed (1, C), where C is `count_packed_weights`.
     """
     n_inputs, n_blocks = W.shape[0], W.shape[1] // HIGHEST
     for begin in range(0, n_inputs, CHUNK):
@@ -71,22 +59,10 @@ def pack(W, packed):
 def affine_backward(W, X, dZ, dW, db, dX, scratch, adds):
     """Compute the derivatives of both gates: ``dW = X dZ^T``, ``db = row sums of dZ``, ``dX = W dZ``.
 
-    Parameters
-    ----------
-    W : array (I, J)
-    X : array (I, T)
-    dZ : array (J, T)
-    dW : array (I, J)
-        Overwritten, or added to if `adds`.
-    db : array (1, J)
-        Overwritten, or added to if `adds`.
-    dX : array (I, T) or (0, T)
-        Overwritten; without rows if it is not needed, as in the first layer.
-    scratch : array, flat
-        Workspace of at least T times J elements, J rounded up to whole vectors, or to whole panels if it is
-        more than one (`product.panel_width`).
-    adds : bool
-        True to add to dW and db, for the second and further tiles of a batch.
+    W and dW (I, J); X (I, T); dZ (J, T); db (1, J). dW and db are overwritten, or added to if `adds`. dX (I,
+    T) is overwritten; without rows if it is not needed, as in the first layer. scratch, flat: a workspace of
+    at least T times J elements, J rounded up to whole vectors, or to whole panels if it is more than one
+    (`product.panel_width`).
     """
     n_inputs = X.shape[0]
     n_outputs, T = dZ.shape

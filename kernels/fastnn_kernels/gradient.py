@@ -1,7 +1,7 @@
 """The gradient of one tile: forward pass, derivative of the loss, backward pass.
 
 The training loops call the kernel of the gradient through a pointer, and the kernel calls activations and
-the loss through pointers: each is compiled once, separately, for all networks that use it.
+the loss through pointers, so each is compiled once, separately, for all networks that use it.
 
 Shape letters: L layers, I inputs, Y targets of a sample, T samples of a tile (a whole number of vectors), P
 parameters (a whole number of vectors).

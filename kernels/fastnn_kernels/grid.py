@@ -22,9 +22,9 @@ __all__ = ["RESPONSES", "grid_classes", "grid_values"]
 
 @functools.cache
 def grid_classes(votes: bool) -> Kernel:
-    """Return the kernel ``(networks, xs, ys, tile, units, total, classes)``.
+    """Return the kernel of the classes.
 
-    The kernel fills classes (H, W), of any integer dtype, with the class of `networks`, a `PackedCommittee`,
+    It fills classes (H, W), of any integer dtype, with the class of `networks`, a `PackedCommittee`,
     at the pixels' centres (xs[column], ys[row]); xs is (W,) and ys (H,). tile, flat of 2 * T elements, units,
     flat, and total (K, T) are workspaces. See `committee.committee_scores` for `votes`.
     """
@@ -48,10 +48,9 @@ def grid_classes(votes: bool) -> Kernel:
 
 @functools.cache
 def grid_values(response: str) -> Kernel:
-    """Return the kernel ``(networks, xs, ys, class_index, tile, units, total, values)``.
+    """Return the kernel that fills values (H, W) with a response, one of `RESPONSES`.
 
-    The kernel fills values (H, W) with a response, one of `RESPONSES`. class_index is the number of the class
-    for the response "probability". The kernel `grid_classes` has the other arguments too.
+    class_index is the number of the class for the response "probability". See `grid_classes` for the others.
     """
     scores = committee_scores(True)
     respond = RESPONSES[response]

@@ -43,8 +43,8 @@ ACTIVATIONS: dict[str, Activation] = {}
 def activation(name: str) -> Callable[[type], type]:
     """Return the decorator that adds the formulas of a class to `ACTIVATIONS` under `name`.
 
-    `value` and `slope` must be static methods of the class itself, not inherited ones: the cache identifies
-    kernels by the qualified names of these functions.
+    `value` and `slope` must be static methods of the class itself, not inherited ones, because the cache
+    identifies kernels by the qualified names of these functions.
     """
 
     def register(formulas: type) -> type:

@@ -2,7 +2,7 @@
 
 An iteration is a line search along ``-H g``, where g is the gradient and H approximates the inverse of the
 Hessian by the last M pairs: changes s of the parameters and y of the gradient (Liu & Nocedal, "On the limited
-memory BFGS method for large scale optimization", 1989). Line search, tests and restarts are those of
+memory BFGS method for large scale optimization", 1989). Line search, tests and restarts follow
 L-BFGS-B without bounds (Zhu, Byrd, Lu & Nocedal, "Algorithm 778", 1997), so that the iterates equal SciPy's
 except for rounding.
 
@@ -333,24 +333,24 @@ def lbfgs_iterations(sparse: bool) -> Kernel:
     """Return the kernel of the iterations, on data stored in tiles or on a sparse table.
 
     Every thread of a `Team` calls the kernel. All threads evaluate the loss, each for some of the shards, and
-    the first one does everything else. The shards are those of `train.train_steps`.
+    the first one does everything else. `train.train_steps` has the same shards.
 
-    The kernel returns where the `Portion` ends, or at the end of the minimisation. The result of the first
+    The kernel returns after the `Iterations`, or at the end of the minimisation. The result of the first
     thread is 0, or the result of `keep_iterate` if an iterate is not finite: then parameters, statistics and
     records have the values of the iterate before.
     """
     evaluate = loss_and_gradient(sparse)
 
     @kernel
-    def lbfgs_iterations(team, pointers, plan, state, limits, data, settings, records, work, portion):
+    def lbfgs_iterations(team, pointers, plan, state, limits, data, settings, records, work, iterations):
         thread, n_threads, barrier = team
         counts, evaluates, gradients = state.minimiser.counts, state.evaluates, state.gradients
-        n_samples, size, n_left = settings.n_samples, settings.shard_size, portion.n_evaluations
+        n_samples, size, n_left = settings.n_samples, settings.shard_size, iterations.n_evaluations
         result = 0
         mode = flush_subnormals()
         while True:
             if thread == 0:
-                goes_on = counts[STATUS] == RUNNING and state.progress[0] < portion.last_pass
+                goes_on = counts[STATUS] == RUNNING and state.progress[0] < iterations.last_pass
                 if result == 0 and counts[PHASE] == ITERATED and goes_on:
                     result = advance_training(pointers, plan, state, limits, settings, records)
                 evaluates[0] = 0

@@ -165,7 +165,7 @@ backward_of_one, backward_of_several = two_class_backward(1), two_class_backward
 
 @kernel
 def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
-    """Fill dS with the probabilities minus q, where q and the limit are those of `cross_entropy_value`."""
+    """Fill dS with the probabilities minus q; see `cross_entropy_value` for q and the limit."""
     if y.shape[0] > 1:
         return soft_backward(S, y, weights, smoothing, wanted, dS)
     n_scores = S.shape[0]
@@ -200,7 +200,7 @@ def cross_entropy_backward(S, y, weights, smoothing, wanted, dS):
 def compute_expected_score(S, t, label, highest, smoothing):
     """Return ``sum q (S - highest)`` over the classes, for the samples t, t + 1, ..., a vector.
 
-    label and highest are vectors; q is that of `cross_entropy_value`.
+    label and highest are vectors; see `cross_entropy_value` for q.
     """
     at_label = fill(S, S.dtype.type(1.0 - smoothing))
     spread = fill(S, S.dtype.type(smoothing / S.shape[0]))

@@ -88,8 +88,8 @@ def sparse_forward(plan, parameters, X, key, first, rate, begin, end):
 def sparse_backward(plan, X, key, first, rate, begin, end, gradient):
     """Add the derivatives by the weights of the features from `begin` to `end`, after the backward pass.
 
-    gradient (P,). X has the derivatives that the backward pass left in its sums; it and the other arguments
-    are those of `sparse_forward`.
+    gradient (P,). X has the derivatives that the backward pass left in its sums. See `sparse_forward` for the
+    other arguments.
     """
     at, n_outputs = plan[0, WEIGHTS], plan[0, OUTPUTS]
     sparse_affine_backward(X, gradient, at, n_outputs, draw(key, 0), first, rate, begin, end)
@@ -148,8 +148,8 @@ def pack_weights(plan, parameters, packed):
 def has_dropout(plan, layer):
     """Return True if dropout is applied to a layer's inputs, which then have their own rows in the workspace.
 
-    The plan decides, not the rate. A subnormal rate is 0 for a thread that flushes subnormal numbers: such a
-    thread would skip dropout and read rows that were not filled.
+    The plan decides, not the rate. A subnormal rate is 0 for a thread that flushes subnormal numbers, so such
+    a thread would skip dropout and read rows that were not filled.
     """
     source = plan[layer, SOURCE]
     return source >= 0 if layer == 0 else source != plan[layer - 1, UNITS]
@@ -159,7 +159,7 @@ def has_dropout(plan, layer):
 def normalise(plan, layer, begin, end, parameters, weights, statistics, units):
     """Apply `norm.batch_norm_forward` to the sums of the units from `begin` to `end` of a layer.
 
-    weights (1, T) of the samples; statistics, flat: those of a `PassContext`; units, flat: the workspace.
+    weights (1, T) of the samples; statistics, flat: a field of the `PassContext`; units, flat: the workspace.
     """
     T, n = weights.shape[1], end - begin
     Z = view(units, (plan[layer, SUMS] + begin) * T, n, T)
@@ -190,7 +190,7 @@ def normalise_backward(plan, layer, begin, end, parameters, weights, statistics,
 
 @functools.cache
 def forward_pass(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:
-    """Return the kernel ``(activations, plan, parameters, packed, X, units, context)`` of the forward pass.
+    """Return the kernel of the forward pass.
 
     batch_norm, dropped, sparse: True for batch normalisation, for dropout, and for sparse samples.
 
@@ -259,7 +259,7 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool, wanted: int = S
     activations is a `layer.backward_table`. dunits, flat, has the derivative by the last layer's outputs at
     the call, and is overwritten with the derivatives by the outputs of the other layers. scratch is the
     workspace of `affine_backward`. gradient (P,) is overwritten, except for its padding, or added to if
-    `adds`. The other arguments are those of the forward pass (`forward_pass`). If `sparse`, the derivatives
+    `adds`. See `forward_pass` for the other arguments. If `sparse`, the derivatives
     by the sums of the first layer are left in X: `sparse_backward` adds their products with the samples to
     the gradient.
     """

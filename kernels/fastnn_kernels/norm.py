@@ -28,19 +28,9 @@ MOMENTUM = 0.1
 def batch_norm_forward(Z, weights, scale, shift, means, variances, N, inverse):
     """Compute ``N = (Z - mean) / sqrt(variance + EPS)``, then replace Z by ``scale N + shift``.
 
-    Parameters
-    ----------
-    Z : array (J, T)
-        Overwritten.
-    weights : array (1, T)
-        Weights of the samples.
-    scale, shift : array (1, J)
-    means, variances : array (1, J)
-        Running means and variances; updated by ``running += MOMENTUM (batch - running)``.
-    N : array (J, T)
-        Overwritten.
-    inverse : array (1, J)
-        Overwritten by ``1 / sqrt(variance + EPS)``.
+    Z and N (J, T); weights (1, T) of the samples; scale and shift (1, J). The running means and variances (1,
+    J) are updated by ``running += MOMENTUM (batch - running)``; inverse (1, J) is overwritten by ``1 /
+    sqrt(variance + EPS)``.
     """
     dtype = Z.dtype.type
     total, count = 0.0, 0
@@ -78,16 +68,9 @@ def batch_norm_forward(Z, weights, scale, shift, means, variances, N, inverse):
 def batch_norm_backward(N, weights, scale, inverse, dZ, dscale, dshift):
     """Compute the derivatives of the loss by the arguments of `batch_norm_forward`.
 
-    Parameters
-    ----------
-    N : array (J, T)
-    weights : array (1, T)
-    scale, inverse : array (1, J)
-        N, the weights, the scale and the inverse deviation of the forward pass.
-    dZ : array (J, T)
-        Derivative by the output Z; overwritten by the derivative by the input Z.
-    dscale, dshift : array (1, J)
-        Overwritten.
+    N (J, T), weights (1, T), scale and inverse (1, J) are results and arguments of the forward pass. dZ (J,
+    T), the derivative by the output Z, is overwritten by the derivative by the input Z; dscale and dshift (1,
+    J) are overwritten.
     """
     dtype = N.dtype.type
     total = 0.0

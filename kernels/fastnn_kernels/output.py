@@ -23,12 +23,7 @@ __all__ = ["OUTPUTS", "all_finite", "argmax", "output_forward", "softmax_forward
 def softmax_forward(S, P):
     """Compute the probabilities ``P = exp(S) / column sums``, stable for any finite scores.
 
-    Parameters
-    ----------
-    S : array (K, T)
-        Scores.
-    P : array (K, T)
-        Overwritten; may be S itself.
+    S and P are (K, T); P may be S.
     """
     for t in range(0, S.shape[1], lanes(S)):
         total = write_exponentials(S, t, find_column_max(S, t), P)
@@ -57,16 +52,8 @@ def argmax(S, row, column, n, classes):
 
     As in NumPy, a NaN counts as the highest score, and the first NaN wins.
 
-    Parameters
-    ----------
-    S : array (K, T)
-        Scores.
-    row, column : int
-        Position of the first sample in `classes`.
-    n : int
-        Number of samples, without padding.
-    classes : array of any integer dtype, two-dimensional
-        ``classes[row, column : column + n]`` is overwritten.
+    S (K, T) are scores. The classes of the first n samples are written to ``classes[row, column : column +
+    n]``; classes is two-dimensional, of any integer dtype.
     """
     whole = n - n % lanes(S)
     for t in range(0, whole, lanes(S)):

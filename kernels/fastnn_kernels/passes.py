@@ -68,7 +68,7 @@ def make_context(passes, first):
 
 @functools.cache
 def forward(by_rows: bool) -> Kernel:
-    """Return the kernel ``(activations, plan, parameters, X, passes, S)`` of the forward pass.
+    """Return the kernel of the forward pass.
 
     It fills S (N, K) with the scores of X (N, I), and keeps what `backward` needs in the `Passes`. by_rows:
     True for few samples and a network without dropout and batch normalisation.
@@ -102,13 +102,13 @@ def forward(by_rows: bool) -> Kernel:
 
 @functools.cache
 def backward(by_rows: bool, wanted: int) -> Kernel:
-    """Return the kernel of the backward pass; by_rows is that of `forward`, wanted of `backward_pass`.
+    """Return the kernel of the backward pass.
 
-    Its arguments are ``(activations, plan, parameters, dS, passes, tiles, gradient, adds, dX)``. dS (N, K)
-    are the derivatives by the scores. The kernel works on the tiles from ``tiles[0]`` to before
-    ``tiles[1]``. It overwrites gradient (P,), or adds to it if `adds`; with `EACH` it fills gradient (P, T)
-    of the only tile, or (N, P) by rows; with `NO_GRADIENT` only a normalised network overwrites it. dX (N, I)
-    is overwritten with the derivatives by the samples, or has no rows.
+    See `forward` for by_rows and `network.backward_pass` for wanted. dS (N, K) are the derivatives by the
+    scores. The kernel works on the tiles from ``tiles[0]`` to before ``tiles[1]``. It overwrites gradient
+    (P,), or adds to it if `adds`; with `EACH` it fills gradient (P, T) of the only tile, or (N, P) by rows;
+    with `NO_GRADIENT` only a normalised network overwrites it. dX (N, I) is overwritten with the derivatives
+    by the samples, or has no rows.
     """
     back, rows_back = backward_pass(True, True, False, wanted), rows_backward_pass(wanted)
 

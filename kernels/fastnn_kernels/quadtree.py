@@ -3,8 +3,8 @@
 Squares of pixels are divided into quarters until one class provably wins everywhere in a square, or the
 square is small. A square that is won is filled with its class, without evaluating its pixels; the pixels of a
 small square are evaluated. Dividing, filling and evaluating are separate kernels that work on lists of
-squares of bounded length: a picture of any size takes bounded memory, and Python handles interrupts between
-the calls.
+squares of bounded length, so a picture of any size takes bounded memory, and Python handles interrupts
+between the calls.
 
 Shape letters: H rows and W columns of pixels, K classes, T pixels of a tile or squares of a batch (a whole
 number of vectors), N squares of a list.

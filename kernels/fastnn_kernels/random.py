@@ -50,14 +50,7 @@ _LAST_SHIFT = np.uint64(LAST_SHIFT)
 def draw(key, position):
     """Return number `position` of the stream `key`, 64 random bits.
 
-    Parameters
-    ----------
-    key : uint64
-    position : int
-
-    Returns
-    -------
-    uint64
+    key and the result are uint64.
     """
     x = key + (np.uint64(position) + np.uint64(1)) * GOLDEN
     x = (x ^ (x >> _SHIFTS[0])) * _FACTORS[0]
@@ -79,12 +72,7 @@ def advance_stream(key, n):
 def shuffle(generator, indices):
     """Shuffle `indices` in place, with the same result as ``numpy.random.RandomState.shuffle``.
 
-    Parameters
-    ----------
-    generator : array (625,) of uint32
-        The 624 words of a Mersenne Twister, and the index of the next word; updated.
-    indices : array of int64
-        Overwritten.
+    generator (625,) of uint32: the 624 words of a Mersenne Twister, and the index of the next word; updated.
     """
     numbers = allocate_words()
     mask = np.int64(0xFFFFFFFF)
@@ -179,17 +167,8 @@ def dropout(A, key, first, rate, D):
     Only dropped values are -0: a kept -0 becomes 0. So `dropout_backward` recognises dropped values without
     drawing random numbers again.
 
-    Parameters
-    ----------
-    A : array (J, T)
-    key : uint64
-        Row j draws from stream ``draw(key, j)``.
-    first : int
-        Position of the tile's first sample in the batch, an even number.
-    rate : float
-        0 <= rate < 1.
-    D : array (J, T)
-        Overwritten; may be A.
+    A and D (J, T), where D may be A; 0 <= rate < 1. Row j draws from stream ``draw(key, j)``. first, an even
+    number, is the position of the tile's first sample in the batch.
     """
     threshold = dropout_threshold(rate)
     scale = A.dtype.type(1.0 / (1.0 - rate))
@@ -209,16 +188,7 @@ def dropout(A, key, first, rate, D):
 def dropout_backward(D, dD, rate, dA):
     """Compute the derivative of the loss by the input of `dropout`, given the derivative by its output.
 
-    Parameters
-    ----------
-    D : array (J, T)
-        Output of `dropout`.
-    dD : array (J, T)
-        Derivative by D.
-    rate : float
-        The rate of `dropout`.
-    dA : array (J, T)
-        Overwritten; may be dD.
+    D, dD and dA are (J, T); dA may be dD.
     """
     scale = D.dtype.type(1.0 / (1.0 - rate))
     D, dD, dA = flat(D), flat(dD), flat(dA)

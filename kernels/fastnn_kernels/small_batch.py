@@ -47,16 +47,7 @@ __all__ = [
 
 @kernel
 def gather_samples(X, indices, first, rows):
-    """Copy the samples ``indices[first : first + N]`` of a table, without padding.
-
-    Parameters
-    ----------
-    X : array (samples, I)
-    indices : array of int64
-    first : int
-    rows : array (N, I)
-        Overwritten.
-    """
+    """Copy the samples ``indices[first : first + N]`` of X (samples, I) to rows (N, I), without padding."""
     for t in range(rows.shape[0]):
         sample = indices[first + t]
         for i in range(rows.shape[1]):
@@ -67,16 +58,8 @@ def gather_samples(X, indices, first, rows):
 def gather_columns(table, indices, first, n, tile):
     """Copy the samples ``indices[first : first + n]`` of a table to columns; pad with the last of them.
 
-    The result is that of `tile.gather_tile`, faster for few samples and few columns.
-
-    Parameters
-    ----------
-    table : array (samples, Y)
-    indices : array of int64
-    first, n : int
-        1 <= n <= T.
-    tile : array (Y, T)
-        Overwritten.
+    table (samples, Y); tile (Y, T); 1 <= n <= T. The result equals `tile.gather_tile`'s, faster for few
+    samples and few columns.
     """
     last = indices[first + n - 1]
     for k in range(tile.shape[0]):
@@ -157,10 +140,9 @@ def rows_forward_pass(activations, plan, parameters, X, units):
 
 @functools.cache
 def rows_backward_pass(wanted: int) -> Kernel:
-    """Return the kernel of the backward pass; `wanted` is that of `network.backward_pass`.
+    """Return the kernel of `network.backward_pass` in the layout of `rows_forward_pass`.
 
-    Its arguments are ``(activations, plan, parameters, X, units, dunits, gradient, adds, dX)``, those of
-    `network.backward_pass` in the layout of `rows_forward_pass`. dX (N, V), or (0, V), is overwritten with
+    dX (N, V), or (0, V), is overwritten with
     the derivatives by the samples. If `wanted` is `EACH`, gradient has a gradient (P,) for every sample, one
     after another.
     """
@@ -199,13 +181,7 @@ sum_gradients = rows_backward_pass(SUM)
 def rows_forward(W, b, X, Z):
     """Compute ``Z = X W + b``.
 
-    Parameters
-    ----------
-    W : array (I, J)
-    b : array (1, J)
-    X : array (N, I or more)
-    Z : array (N, V)
-        Overwritten; the columns from J on become 0.
+    W (I, J); b (1, J); X (N, I or more). Z (N, V) is overwritten; its columns from J on become 0.
     """
     n_outputs = W.shape[1]
     if is_narrow(W):
@@ -225,17 +201,9 @@ def rows_forward(W, b, X, Z):
 def rows_backward(W, X, dZ, dW, db, dX, adds):
     """Compute ``dW = X^T dZ``, ``db = sum of the rows of dZ``, ``dX = dZ W^T``.
 
-    Parameters
-    ----------
-    W : array (I, J)
-    X : array (N, I or more)
-    dZ : array (N, V)
-        The columns from J on are 0.
-    dW, db : arrays (I, J), (1, J)
-        Overwritten, or added to if `adds`.
-    dX : array (N, V) or (0, V)
-        Overwritten, the columns from I on become 0; without rows if it is not needed.
-    adds : bool
+    W (I, J); X (N, I or more); dZ (N, V), whose columns from J on are 0. dW (I, J) and db (1, J) are
+    overwritten, or added to if `adds`. dX (N, V) is overwritten, its columns from I on become 0; it has no
+    rows if it is not needed.
     """
     sum_rows(dZ, db, adds)
     if is_narrow(W):

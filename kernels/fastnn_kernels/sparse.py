@@ -69,18 +69,11 @@ def read_entry(table, k, key, position, rate):
 def sparse_affine_forward(X, parameters, at, b, key, position, rate, begin, end):
     """Compute ``X W + b`` for the samples from `begin` to `end` of a `SparseTile`: rows of its `sums`.
 
-    Parameters
-    ----------
-    X : SparseTile
-        Its `sums` are overwritten from row `begin` to row `end`; columns past the last output are arbitrary.
-    parameters : array (P,)
-    at : int
-        Offset of W (I, J) in the parameters. There is room for one vector after the end of W, which is read.
-    b : array (1, J)
-    key, position, rate : uint64, int, float
-        Dropout: key of the random stream, position of the first sample in the batch, rate.
-    begin, end : int
-        Samples of the tile; threads may compute parts of a tile.
+    X is a `SparseTile`, whose `sums` are overwritten from row `begin` to row `end`; columns past the last
+    output are arbitrary. at is the offset of W (I, J) in the parameters (P,), where there is room for one
+    vector after the end of W, which is read. b is (1, J). key, position and rate belong to dropout: key of
+    the random stream, position of the first sample in the batch, rate. Threads may compute different samples
+    of a tile.
     """
     n_outputs = b.shape[1]
     table, sums, flat = X.table, X.sums, view(parameters, 0, 1, parameters.shape[0])
@@ -100,20 +93,9 @@ def sparse_affine_forward(X, parameters, at, b, key, position, rate, begin, end)
 def sparse_affine_backward(X, gradient, at, n_outputs, key, position, rate, begin, end):
     """Add ``X^T dZ`` to the rows from `begin` to `end` of dW, for the derivatives dZ in a `SparseTile`.
 
-    Parameters
-    ----------
-    X : SparseTile
-        Its `sums` are dZ; the columns past the last output are 0.
-    gradient : array (P,)
-    at : int
-        Offset of dW (I, J) in the gradient.
-    n_outputs : int
-        J.
-    key, position, rate : uint64, int, float
-        Arguments of the forward pass.
-    begin, end : int
-        Features; threads may compute parts of dW, and each reads and writes only its own rows. The parts are
-        equal numbers of features, not of values.
+    X is a `SparseTile`, whose `sums` are dZ; their columns past the last output are 0. at is the offset of dW
+    (I, J) in the gradient (P,); n_outputs is J; see the forward pass for the others. Threads may compute
+    different features, and each reads and writes only its own rows: equal numbers of features, not of values.
     """
     table, sums, flat = X.table, X.sums, view(gradient, 0, 1, gradient.shape[0])
     n_whole, last = n_outputs // lanes(sums) * lanes(sums), at + end * n_outputs

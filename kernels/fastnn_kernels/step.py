@@ -142,7 +142,7 @@ def update_share(clears: bool) -> Kernel:
     """Return the kernel that updates this thread's share of the parameters; True if they are all finite.
 
     update: an `update.update_pointer`. The weights are the first `n_weights` parameters. plan is not used:
-    the signature is that of `team.team_update`.
+    the signature equals `team.team_update`'s.
 
     clears: True to set the gradients to 0 after the update. Directly after the update of a block, the block's
     gradients are in the cache; later, all of them would have to be read from memory once more.

@@ -3,9 +3,9 @@
 If the threads shared the samples instead, each would compute a gradient of all weights, the gradients would
 have to be added, and in every step each thread would fetch the half of the weights that the other one has
 changed. Here the units of every layer are divided into two parts. A part also has the weights from its units
-to the next layer: a thread reads and updates the weights of its own part alone, which stay in its cache. Only
-sums and derivatives of units move between the threads, a tenth of that traffic. The sums of a layer are the
-sums over both parts, in a fixed order: results have the same bits for one thread and for two.
+to the next layer, so a thread reads and updates the weights of its own part alone, which stay in its cache.
+Only sums and derivatives of units move between the threads, a tenth of that traffic. The sums of a layer are
+the sums over both parts, in a fixed order: results have the same bits for one thread and for two.
 
 Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile (a whole number of
 vectors), P parameters.
@@ -43,8 +43,8 @@ __all__ = ["gather_part", "sum_part_squares", "team_gradient", "team_update"]
 def find_part_units(n_units, part, n_lanes):
     """Return (begin, end) of the units of a part, `end` exclusive.
 
-    The second part begins at a multiple of half a vector. The first thread also does the work that cannot be
-    shared: the first part is never the larger one.
+    The second part begins at a multiple of half a vector. The first part is never the larger one, because the
+    first thread also does the work that cannot be shared.
     """
     step = n_lanes // 2
     half = n_units // (2 * step) * step
@@ -67,7 +67,7 @@ def find_part_weights(plan, layer, part, n_lanes):
 def sum_part_squares(plan, parameters, n_weights, thread, n_threads, squares):
     """Fill squares (L * N_PARTS,) with the sums of squares of the weights of every part of every layer.
 
-    n_weights is not used: the signature is that of `options.sum_block_squares`.
+    n_weights is not used; the signature equals `options.sum_block_squares`'s.
     """
     for part in range(thread, N_PARTS, n_threads):
         for layer in range(plan.shape[0]):
@@ -211,7 +211,7 @@ def team_gradient(team, functions, plan, parameters, tile, context, wanted, buff
 def find_part_outputs(plan, layer, part, n_lanes):
     """Return (begin, end) of the outputs of a layer that belong to a part.
 
-    All outputs of the last layer belong to the first part: the first thread computes the loss.
+    All outputs of the last layer belong to the first part, because the first thread computes the loss.
     """
     n_units = plan[layer, OUTPUTS]
     if layer < plan.shape[0] - 1:

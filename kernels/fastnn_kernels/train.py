@@ -4,9 +4,10 @@ A *step* updates the parameters once. Its *batch* is all samples or some of them
 step in one of two ways. Either the batch is divided into *shards*, each with its own gradient; or, where the
 batch is small for the network, there is one shard, and the units of every layer are divided into two *parts*
 (``team.py``). A shard is computed a *tile* at a time, as many samples as the caches hold. Shards and parts
-depend on the problem alone, and the gradients of the shards are added in a fixed order: results have the same
-bits for any number of threads. A loop over the parameters goes *block* by block (`BLOCK`), so that sums have
-the same bits, too. An *epoch* is a step on every batch, and a *call* of the loop runs any number of steps.
+depend on the problem alone, and the gradients of the shards are added in a fixed order, so results have the
+same bits for any number of threads. A loop over the parameters goes *block* by block (`BLOCK`), so that sums
+have the same bits, too. An *epoch* is a step on every batch, and a *call* of the loop runs any number of
+steps.
 
 Shape letters: L layers, I inputs, Y targets of a sample, N samples, T samples of a tile (a whole number of
 vectors), G shards, P parameters (a whole number of cache lines), C coefficients of the optimizer.

@@ -147,7 +147,7 @@ def update(name: str, with_l1: bool = True, plain: bool = False) -> Kernel:
 
     gradients (G, P or more); parameters (P,) and state (S, P) are updated; coefficients (C,); l2, l1 and
     shrink are scalars of the parameters' dtype. If `with_l1` is False, l1 is ignored. If `plain`, G is 1, and
-    l2, l1 and shrink are ignored: the derivative is g.
+    l2, l1 and shrink are ignored, so the derivative is g.
     """
     rule, n_coefficients = OPTIMIZERS[name]
 

@@ -80,7 +80,7 @@ def new_minimiser(size: int, maxcor: int, empty: Callable[[int, type], np.ndarra
 class MinimiserState(NamedTuple):
     """The arrays that a training by L-BFGS updates.
 
-    parameters (P,) and statistics: those of the last iterate, which are always finite. minimiser: a
+    parameters (P,) and statistics of the last iterate are always finite. minimiser: a
     `Minimiser` of the objective. point (P,): x in the network's dtype. gradients (G, P or more) and
     shard_losses (G,) float64: gradient and loss of every shard at the point. statistics_at_point: the running
     statistics, which every evaluation updates. losses (3,) float64: loss and penalty at the point, and the
@@ -107,7 +107,7 @@ class LBFGSPointers(NamedTuple):
     advance: FunctionPointer  # `advance_pointer`
 
 
-class Portion(NamedTuple):
+class Iterations(NamedTuple):
     """The iterations of a call, which ends after iteration `last_pass` or after `n_evaluations`."""
 
     last_pass: int
@@ -149,6 +149,6 @@ def lbfgs_iterations(sparse: bool, dtype: np.dtype) -> FunctionPointer:
         "state": Struct(MinimiserState, state),
         "limits": LIMITS,
         **training_kinds(False, sparse, dtype),
-        "portion": Struct(Portion, dict.fromkeys(Portion._fields, INT64)),
+        "iterations": Struct(Iterations, dict.fromkeys(Iterations._fields, INT64)),
     }
     return FunctionPointer("lbfgs.lbfgs_iterations", (sparse,), kinds, INT64)

@@ -20,9 +20,9 @@ NO_GRADIENT, SUM, EACH = range(3)
 class Passes(NamedTuple):
     """Arrays that a forward pass of N samples keeps for the backward passes, and workspaces, all flat.
 
-    width: T, the number of samples of a tile. samples: X in tiles (I, T), or (N, I) by rows; units: those of
-    all tiles; dunits, dinputs and scratch: those of one tile; weights: 1 for each sample, 0 in the padding;
-    statistics and dropout: those of a `PassContext`; seed of the dropout masks, which step (1,) numbers.
+    width: T, the number of samples of a tile; samples: X in tiles (I, T), or (N, I) by rows; units: of all
+    tiles; dunits, dinputs and scratch: of one tile; weights: 1 for each sample, 0 in the padding; statistics,
+    dropout: fields of a `PassContext`; seed: of the dropout masks, which step (1,) numbers.
     """
 
     width: int

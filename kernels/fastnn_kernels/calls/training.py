@@ -365,7 +365,7 @@ def training_loop(
 ) -> FunctionPointer:
     """Return the pointer to the kernel `train.train_steps`.
 
-    The first three arguments are those of `train_steps`. Loops for pointers of the same kinds are one.
+    See `train_steps` for the first three arguments. Pointers of the same kinds share a loop.
     """
     kinds = {
         "gradients_of": gradient_kind(pointers.gradients_of),

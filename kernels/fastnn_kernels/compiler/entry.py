@@ -6,7 +6,7 @@ then are numba and the module with the kernel imported.
 
 Calls from Python write the words of all arguments (``kinds.py``) to memory and pass its address. In a
 `PreparedCall` the arguments stay in memory from one call to the next, and only those that change are written
-anew: the training loop has a hundred words or more, which would take as long as some steps of a small
+anew, because the training loop has a hundred words or more, which would take as long as some steps of a small
 network.
 """
 

@@ -3,9 +3,9 @@
 A factory such as ``activation_forward("tanh")`` returns a specialised kernel, a closure over other kernels
 and constants. A kernel compiles to one of three forms (`CodeForm`). A kernel that Python calls becomes
 machine code with a wrapper for Python. A kernel that another kernel calls by name is inlined, and becomes
-machine code only within its caller: numba would also compile each kernel to separate machine code, which
-takes a third longer. A kernel that is called through a pointer (``pointer.py``) becomes machine code without
-a wrapper.
+machine code only within its caller, because numba would also compile each kernel to separate machine code,
+which takes a third longer. A kernel that is called through a pointer (``pointer.py``) becomes machine code
+without a wrapper.
 
 Kernels allocate no arrays, so theirs have no reference counts: counts would be updated at every use of an
 array, and take a fifth of the compiler's time. Consequently only kernels can call a kernel that returns an
@@ -204,7 +204,7 @@ class Kernel(HookedDispatcher):
     wanted = CodeForm.CALLABLE
     claims = contextlib.ExitStack()
 
-    # The arguments are those with which numba makes a pickled dispatcher anew.
+    # numba makes a pickled dispatcher anew with these arguments.
     def __init__(
         self, py_func: Callable, locals: dict | None = None, targetoptions: dict | None = None
     ) -> None:
@@ -249,9 +249,9 @@ class Kernel(HookedDispatcher):
 def compile_to(kind: CodeForm) -> Iterator[None]:
     """Compile kernels to this form of code within the context; the kernels they call become parts.
 
-    Ctrl-C is postponed to the end of the context: an interrupted compiler is in an unusable state. Garbage
-    collection pauses: a compilation creates millions of objects that live to its end, which the collector
-    would visit again and again, a sixth of the time.
+    Ctrl-C is postponed to the end of the context, because an interrupted compiler is in an unusable state.
+    Garbage collection pauses, because a compilation creates millions of objects that live to its end, which
+    the collector would visit again and again, a sixth of the time.
     """
     with global_compiler_lock, defer_signals(), contextlib.ExitStack() as claims:
         before, collects = (Kernel.wanted, Kernel.claims), gc.isenabled()
@@ -307,7 +307,7 @@ class KernelCache(NullCache):
     ) -> CompileResult | None:
         """Return the saved code for `signature`; None if there is no entry, and numba must compile.
 
-        Unlike numba's own cache, this method does not refresh the target context: loaded code needs none of
+        Unlike numba's own cache, this method does not refresh the target context. Loaded code needs none of
         the functions that a refresh registers, and their import, scipy.linalg among them, would take most of
         the time.
         """

@@ -62,8 +62,8 @@ class Kind(ABC):
     def make_appender(self, name: str) -> Append:
         """Return the function that appends the words of an argument called `name`.
 
-        Whatever depends on the kind alone is computed once, before the calls: short fits spend much of their
-        time in calls.
+        Whatever depends on the kind alone is computed once, before the calls, because short fits spend much
+        of their time in calls.
         """
 
     def make_error(self, name: str, value: object) -> TypeError:

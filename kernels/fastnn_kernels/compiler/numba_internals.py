@@ -414,7 +414,7 @@ CLOSURE_PASSES = frozenset({"inline_closure_likes", "make_function_op_code_to_ji
 def make_pipeline(compiler: Compiler) -> list:
     """Return the passes that compile a function whose arrays have no reference counts.
 
-    Such a function must not allocate: numba refuses to compile it.
+    numba refuses to compile such a function if it allocates.
     """
     passes = DefaultPassBuilder.define_nopython_pipeline(compiler.state)
     unneeded = UNNEEDED_PASSES

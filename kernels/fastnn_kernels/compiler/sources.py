@@ -1,9 +1,9 @@
 """The sources of the kernels, whose digest tells versions of compiled kernels apart.
 
 A kernel is built from functions in several files, and an edit of any file makes a new kernel. The modules in
-`CALL_SIDE` are left out: no code of theirs is compiled, and whatever they agree on with kernels also stands
-in a module that is digested, or in the name of each kernel (`entry.FunctionPointer.symbol`). This module does
-not import numba.
+`CALL_SIDE` are left out, because no code of theirs is compiled, and whatever they agree on with kernels also
+stands in a module that is digested, or in the name of each kernel (`entry.FunctionPointer.symbol`). This
+module does not import numba.
 """
 
 from __future__ import annotations

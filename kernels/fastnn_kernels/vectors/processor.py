@@ -1,10 +1,10 @@
 """The width of the vectors, the registers of the processor, and the mode that flushes subnormals.
 
-All other modules work with vectors of any width: arrays are laid out in whole cache lines of 64 bytes, which
-are a whole number of vectors. A vector has 64 bytes with AVX-512, else 32, unless the environment variable
-`FASTNN_VECTOR_BYTES` says otherwise: LLVM computes with wider vectors in several registers. The width decides
-the order in which sums are added, and nothing else does: results of one width have the same bits on
-every processor with fused multiply-add. Registers decide how fast they are.
+All other modules work with vectors of any width, because arrays are laid out in whole cache lines of 64
+bytes, which are a whole number of vectors. A vector has 64 bytes with AVX-512, else 32, unless the
+environment variable `FASTNN_VECTOR_BYTES` says otherwise: LLVM computes with wider vectors in several
+registers. The width decides the order in which sums are added, and nothing else does, so results of one width
+have the same bits on every processor with fused multiply-add. Registers decide how fast they are.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def restore_mode(typing_context, mode):
 def _emit_mxcsr(builder: ir.IRBuilder, action: str, value: ir.Value | None = None) -> ir.Value:
     """Emit ``stmxcsr``, which returns the control register, or ``ldmxcsr``, which sets it to `value`.
 
-    Both instructions take an address: the register passes through a variable on the stack.
+    Both instructions take an address, so the register passes through a variable on the stack.
     """
     cell = cgutils.alloca_once(builder, ir.IntType(32))
     if value is not None:

@@ -1,6 +1,6 @@
 """Matrix products of a few samples, in which a sample is a row and vectors run along the units.
 
-The products of ``product.py`` run along samples, a column each: with fewer samples than lanes, their vectors
+The products of ``product.py`` run along samples, a column each. With fewer samples than lanes, their vectors
 would be mostly padding.
 
 Shape letters: I inputs, J outputs of a layer, N samples, V outputs or inputs rounded up to whole vectors.

@@ -134,11 +134,7 @@ def gather_rows(typing_context, source, indices, first, last, begin, result, to)
 def transpose(matrix, result):
     """Set ``result[t, r] = matrix[r, t]``; the columns of the result from R on are arbitrary.
 
-    Parameters
-    ----------
-    matrix : array (R, T)
-    result : array (T, V)
-        Overwritten. V is R rounded up to whole vectors.
+    matrix (R, T); result (T, V), where V is R rounded up to whole vectors.
     """
     last = matrix.shape[0] - 1
     for r in range(0, matrix.shape[0], lanes(matrix)):
@@ -152,11 +148,7 @@ def transpose_panels(matrix, panels):
     `product.outer_product` reads its source in this order. What has no counterpart in the matrix is
     arbitrary.
 
-    Parameters
-    ----------
-    matrix : array (R, T)
-    panels : array (K T, W)
-        Overwritten. W is a whole number of vectors, and K is R / W, rounded up.
+    matrix (R, T); panels (K T, W), where W is a whole number of vectors and K is R / W, rounded up.
     """
     n_rows, T = matrix.shape
     width = panels.shape[1]
@@ -169,14 +161,7 @@ def transpose_panels(matrix, panels):
 def gather_tile(X, indices, first, n, tile):
     """Copy the samples ``indices[first : first + n]`` of a table to columns; pad with the last of them.
 
-    Parameters
-    ----------
-    X : array (N, I)
-    indices : array of int64
-    first, n : int
-        1 <= n <= T.
-    tile : array (I, T)
-        Overwritten.
+    X (N, I); tile (I, T); 1 <= n <= T.
     """
     for t in range(0, tile.shape[1], lanes(X)):
         gather_rows(X, indices, first + t, first + n - 1, 0, tile, t)
@@ -186,13 +171,7 @@ def gather_tile(X, indices, first, n, tile):
 def copy_tile(X, first, n, tile):
     """Copy the samples ``first : first + n`` of a table to columns; pad with the last of them.
 
-    Parameters
-    ----------
-    X : array (N, I)
-    first, n : int
-        1 <= n <= T.
-    tile : array (I, T)
-        Overwritten.
+    X (N, I); tile (I, T); 1 <= n <= T.
     """
     for t in range(0, tile.shape[1], lanes(X)):
         transpose_rows(X, first + t, first + n - 1, 0, tile, t)

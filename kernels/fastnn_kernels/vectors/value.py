@@ -386,7 +386,7 @@ def add_product(typing_context, a, factor, b):
     """Return ``a + factor b``, rounded once if the processor has FMA.
 
     All arguments are scalars, or all are vectors, where `factor` may still be a scalar. The compiler fuses no
-    other product with a sum: its choice would depend on the processor and on the surrounding kernel.
+    other product with a sum, because its choice would depend on the processor and on the surrounding kernel.
     """
     factor = types.unliteral(factor)
     vector = a if isinstance(a, Vector) else Vector(a, 1)
@@ -436,7 +436,7 @@ def add_weighted(typing_context, total, vector, weights):
     """Return total, a float64, plus the sums that `reduce_add_weighted` returns for each of several vectors.
 
     vector and weights hold any number of vectors side by side (`vector.load_several`). Their sums are added
-    one after another: the result has the same bits as if they were loaded one by one.
+    one after another, so the result has the same bits as if they were loaded one by one.
     """
     if total != types.float64 or not (isinstance(vector, Vector) and vector == weights):
         return None

@@ -406,7 +406,7 @@ def shared_function(
     """Return the function `name` of an LLVM module, whose arguments have the IR types `kinds`.
 
     If the module has no such function yet, ``emit(builder, *arguments)`` emits its body. Unlike kernels, the
-    function is not inlined in its callers: it is compiled once. Every module that calls it has a copy, of
+    function is not inlined in its callers, so it is compiled once. Every module that calls it has a copy, of
     which the linker keeps one.
     """
     if name in module.globals:
