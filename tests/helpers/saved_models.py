@@ -4,6 +4,7 @@ import contextlib
 import copy
 import functools
 import importlib
+import re
 import warnings
 from typing import Any, NamedTuple
 
@@ -267,3 +268,19 @@ def rewrite(source, target, change):
     """Write a file with a right checksum whose description and arrays are changed by a function."""
     contents = copy.deepcopy(read_container(source)[0])
     write_container(target, change(*contents) or contents)
+
+
+def set_entry(*path, value):
+    """Return a change that sets an entry of the description, whose arrays go; the value ... deletes it."""
+
+    def change(description, arrays):
+        *outer, key = path
+        for name in outer:
+            description = description[name]
+        for name in re.findall("'\\$array': '(.*?)'", repr(description[key])):
+            del arrays[name]
+        description[key] = value
+        if value is ...:
+            del description[key]
+
+    return change

@@ -9,7 +9,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
-from saved_models import X, classifier, model, rewrite, trained, y
+from saved_models import X, classifier, model, rewrite, set_entry, trained, y
 
 import fastnn
 from fastnn.saving.container import Contents, write_container
@@ -135,27 +135,14 @@ EDITS = [
 
 @pytest.mark.parametrize("edit", EDITS, ids=lambda edit: f"{edit[:-1]}")
 def test_descriptions_that_fit_no_model_are_refused(edit, everything, tmp_path):
-    *path, key, value, message = edit
-
-    def change(description, arrays):
-        part = description
-        for name in path:
-            part = part[name]
-        part[key] = value
-
-    rewrite(everything, tmp_path / "other.fastnn", change)
+    *path, value, message = edit
+    rewrite(everything, tmp_path / "other.fastnn", set_entry(*path, value=value))
     assert re.search(message, refusal(tmp_path / "other.fastnn"))
 
 
 def test_a_memory_of_an_estimator_that_is_none_is_refused(tmp_path):
     fastnn.MLPRegressor(hidden_layer_sizes=(2,), max_iter=1).fit(X, y).save(tmp_path / "a.fastnn")
-
-    def change(description, arrays):
-        description["_state"]["memory"] = 7
-        for name in [name for name in arrays if ".memory." in name]:
-            del arrays[name]
-
-    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", change)
+    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", set_entry("_state", "memory", value=7))
     assert "the saved memory is a int" in refusal(tmp_path / "b.fastnn")
 
 

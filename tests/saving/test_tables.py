@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from extras import all_need, optional
-from saved_models import SCORE, make, rewrite, table
+from saved_models import SCORE, make, rewrite, set_entry, table
 
 import fastnn
 
@@ -58,7 +58,7 @@ def test_functions_and_networks_that_do_not_fit_the_encoder_are_refused(tmp_path
     [
         (fastnn.SmoothRobustScaler, "n_features_in_", 2**32),
         (fastnn.SmoothRobustScaler, "scale_", 1.5),
-        (fastnn.SmoothRobustScaler, "scale_", None),
+        (fastnn.SmoothRobustScaler, "scale_", ...),
         (fastnn.PiecewiseLinearEncoder, "edges_", [1, 2]),
         (fastnn.PiecewiseLinearEncoder, "n_features_in_", 2**32),
         (fastnn.DateEncoder, "parts_", "ab"),
@@ -70,14 +70,7 @@ def test_forged_sizes_and_types_of_fitted_attributes_are_refused(kind, key, valu
     X = np.linspace(0, 1, 40).reshape(20, 2)
     kind().fit(X.astype("datetime64[D]") if kind is fastnn.DateEncoder else X).save(tmp_path / "a.fastnn")
 
-    def change(description, arrays):
-        if isinstance(description[key], dict):
-            arrays.pop(description[key]["$array"])
-        description[key] = value
-        if value is None:
-            del description[key]
-
-    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", change)
+    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", set_entry(key, value=value))
     with pytest.raises(ValueError, match=r"is not of the type .* with an item for each feature"):
         fastnn.load(tmp_path / "b.fastnn")
 
@@ -89,12 +82,7 @@ def test_forged_types_are_refused_by_load_and_info(key, value, tmp_path):
     X, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
     fastnn.MLPClassifier((2,)).partial_fit(X, y, classes=[0, 1]).save(tmp_path / "a.fastnn")
 
-    def change(description, arrays):
-        if isinstance(description[key], dict):
-            arrays.pop(description[key]["$array"])
-        description[key] = value
-
-    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", change)
+    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", set_entry(key, value=value))
     for read in (fastnn.load, fastnn.info):
         with pytest.raises(ValueError, match=f"{key} is not of the type"):
             read(tmp_path / "b.fastnn")
