@@ -33,7 +33,6 @@ MODULES = [module.name for module in pkgutil.walk_packages(fastnn.__path__, "fas
 
 
 def find_blocks(language, text=README):
-    """Return the code blocks of a document in one language."""
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
 
 

@@ -10,7 +10,6 @@ from fastnn.exercises import EXERCISES
 
 
 def read_verdict(name, function, capsys):
-    """Return what is printed about a function."""
     fastnn.check_exercise(name, function)
     return capsys.readouterr().out.rstrip("\n")
 

@@ -83,7 +83,6 @@ targets = np.random.default_rng(0).random((200, 3))
 
 
 def change_target(place, value):
-    """Return the targets with another value at a place."""
     changed = targets.copy()
     changed[place] = value
     return changed

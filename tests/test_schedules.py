@@ -44,7 +44,6 @@ totals = st.one_of(st.integers(1, 40), st.integers(1, 3000))
 
 
 def run(schedule: Schedule, total: int) -> np.ndarray:
-    """Return a schedule's factors for all steps of a run."""
     return schedule.factors(np.arange(total), total)
 
 

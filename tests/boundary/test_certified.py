@@ -71,7 +71,6 @@ def check_certified(committee, at, reach, size):
 
 
 def find_boundary(committee):
-    """Return a point at which the class changes, or the origin."""
     xs = np.linspace(-3, 3, 200)
     classes, _ = paint(committee, xs, xs, "dense")
     rows, columns = np.nonzero(classes[:, 1:] != classes[:, :-1])

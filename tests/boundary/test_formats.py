@@ -18,7 +18,6 @@ SIZES = [(1, 1), (1, 37), (37, 1), (16, 16), (33, 17), (129, 70)]
 
 
 def read_png(path):
-    """Return the pixels of a PNG file, lowest row first."""
     with Image.open(path) as image:
         return np.array(image)[::-1]
 

@@ -20,7 +20,6 @@ WARNINGS = ["-Werror", *(f"-Wignore::DeprecationWarning:{module}" for module in 
 
 
 def run_python(*arguments, **options):
-    """Run Python in a new process, and return what it printed."""
     command = [sys.executable, *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, **options)
 

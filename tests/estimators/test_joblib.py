@@ -181,7 +181,6 @@ COMMON = """
 
 
 def list_printed(program):
-    """Return the words that a program prints in a new process."""
     return run_python(textwrap.dedent(COMMON) + textwrap.dedent(program)).split()
 
 

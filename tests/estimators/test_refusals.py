@@ -319,14 +319,12 @@ OTHERS = np.arange(50) % 2
 
 
 def replace(table, **arrays):
-    """Replace arrays of a sparse table, unchecked, and return the table."""
     for name, array in arrays.items():
         setattr(table, name, array)
     return table
 
 
 def edit(table, name, place, value):
-    """Replace one value of an array of a sparse table, unchecked, and return the table."""
     getattr(table, name)[place] = value
     return table
 
@@ -401,7 +399,6 @@ def test_sparse_tables_of_other_dimensions():
 
 
 def make_fitted():
-    """Return a classifier, a regressor, and an ensemble of each, all fitted."""
     one, other = classifier(max_iter=1), regressor(max_iter=1)
     models = one, other, MLPEnsembleClassifier(one, 2), MLPEnsembleRegressor(other, 2)
     return [model.fit(DENSE, OTHERS) for model in models]

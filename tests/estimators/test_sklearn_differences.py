@@ -52,7 +52,6 @@ RULES = {
 
 
 def are_equal(one, other):
-    """Return whether two estimators have the same weights up to rounding."""
     return np.allclose(parameters(one), parameters(other), rtol=0, atol=1e-10)
 
 
@@ -61,12 +60,10 @@ def have_same_bits(one, other):
 
 
 def make_both(make, **options):
-    """Return scikit-learn's estimator and fastnn's, made with the same parameters."""
     return [make(module, **options) for module in (THEIRS, OURS)]
 
 
 def fit_both(make, X=X, y=y, sample_weight=None, **options):
-    """Return scikit-learn's estimator and fastnn's, fitted to the same data with the same parameters."""
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     return [model.fit(X, y, **weights) for model in make_both(make, **options)]
 
@@ -88,7 +85,6 @@ def fit_often(estimator, n_calls=3, before=lambda estimator: None):
 
 
 def reseed(estimator):
-    """Give an estimator a new generator with the seed of all estimators."""
     estimator.set_params(random_state=np.random.RandomState(0))
 
 
@@ -97,7 +93,6 @@ THEIRS_TAKE_WEIGHTS = has_fit_parameter(THEIRS.MLPRegressor, "sample_weight")
 
 
 def fit_problem(problem, weights=None, rows=slice(None), **options):
-    """Return both estimators, fitted to a problem, and its targets."""
     name, targets, own = PROBLEMS[problem]
     if not THEIRS_TAKE_WEIGHTS and (weights is not None or own):
         pytest.skip("scikit-learn's networks take sample_weight and loss from 1.7 on")

@@ -24,15 +24,12 @@ class PicklingBackend(ThreadingBackend):
         self.n_batches, self.before = 0, before
 
     def effective_n_jobs(self, n_jobs):
-        """Return the number of workers."""
         return 2
 
     def compute_batch_size(self):
-        """Return the number of fits in a batch."""
         return 3
 
     def submit(self, function, callback=None):
-        """Run a batch of calls on a thread."""
         self.n_batches += 1
         number, content = self.n_batches, pickle.dumps(function)
 

@@ -50,7 +50,6 @@ HAS_LIBRARY = """
 
 
 def copy_kernels(package, folder):
-    """Return a copy of the kernels in a folder, without compiled files."""
     ignored = shutil.ignore_patterns("__pycache__", "prebuilt")
     return shutil.copytree(package, folder / "fastnn_kernels", ignore=ignored)
 

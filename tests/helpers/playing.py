@@ -34,7 +34,6 @@ def numbers_of(model):
 
 
 def train_alone(state, n_epochs, table=None):
-    """Return a model that `Model.train` has trained with the settings of a state."""
     problem, model = make_problem(Settings.of_state(state), table)
     model.train(*problem.training_data, n_epochs, **problem.train_arguments)
     return model
@@ -49,7 +48,6 @@ class FakePage:
         self.session = Session(self._sent.append, table)
 
     def _read(self):
-        """Read what the session has sent."""
         while self._sent:
             message = self._sent.pop(0)
             if not isinstance(message, bytes):
@@ -69,7 +67,6 @@ class FakePage:
         self._read()
 
     def start(self, run=1, **state):
-        """Start a run, wait for its first frame, and return the run."""
         self.send("start", run=run, state=state)
         self.wait(lambda: self.frames and self.frames[-1][0]["run"] == run)
         return self.session.run
@@ -102,7 +99,6 @@ class FakePage:
         return self.pause()
 
     def pause(self):
-        """Pause at the end of an epoch; return the step."""
         self.send("pause")
         run = self.session.run
         if run.latest.step % run.problem.steps_per_epoch:
@@ -112,20 +108,17 @@ class FakePage:
         return run.latest.step
 
     def save(self, what):
-        """Save a file; return its name and its content."""
         self.send("save", what=what)
         count = len(self.files)
         self.wait(lambda: len(self.files) > count)
         return self.files[-1]
 
     def load_model(self, folder):
-        """Save the model; return the model that is loaded from the file."""
         name, content = self.save("model")
         (folder / name).write_bytes(content)
         return fastnn.load(folder / name)
 
     def step(self, count=1):
-        """Do single steps."""
         for _ in range(count):
             step = self.session.run.latest.step + 1
             self.send("step")
@@ -143,7 +136,6 @@ class FakePage:
         return self.received("ended")[0]
 
     def received(self, kind):
-        """Return the messages of a kind that have come so far."""
         return [message for message in self.messages if message["type"] == kind]
 
     def __enter__(self):

@@ -36,7 +36,6 @@ NEEDS_CHROMIUM = [
 
 @contextlib.contextmanager
 def chromium():
-    """Start Chromium, and close it at the end."""
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS, timeout=PATIENCE_MS)
         yield browser

@@ -36,7 +36,6 @@ STATES = {
 
 
 def run_script(script, folder, capsys):
-    """Run a script; return its names, and all numbers of the model that it trains."""
     assert max(map(len, script.splitlines())) <= 120
     path = folder / "script.py"
     path.write_text(script)

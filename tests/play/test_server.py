@@ -43,7 +43,6 @@ CONNECTION |= {"compression": None, "max_size": None, "open_timeout": PATIENCE}
 
 
 def connect(address):
-    """Open the websocket of a page with an address."""
     base, _, token = address.partition("/?token=")
     where = f"{base.replace('http', 'ws')}/training?token={token}"
     return client.connect(where, origin=base, **CONNECTION).__enter__()
@@ -83,7 +82,6 @@ class SocketPage:
 
 
 def wait_for(condition):
-    """Wait until a condition holds."""
     end = time.monotonic() + PATIENCE
     while not condition():
         assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
@@ -106,7 +104,6 @@ HANDSHAKE["Sec-WebSocket-Key"] = "dGhlIHNhbXBsZSBub25jZQ=="
 
 
 def ask(address, headers=()):
-    """Return the answer to a request, and its body."""
     host, path = address.removeprefix("http://").split("/", 1)
     with closing(http.client.HTTPConnection(host, timeout=PATIENCE)) as connection:
         connection.request("GET", f"/{path}", headers=dict(headers))

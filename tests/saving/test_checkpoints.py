@@ -35,7 +35,6 @@ def copies(monkeypatch, tmp_path):
 
 
 def count_epochs(paths):
-    """Return the number of epochs after which each file was written."""
     return [fastnn.info(path).n_steps // 4 for path in paths]
 
 
@@ -74,7 +73,6 @@ def test_a_checkpoint_is_written_every_so_many_seconds(every, passes, tmp_path, 
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
 
     def advance(history):
-        """Let every epoch take a second."""
         now[0] = float(len(history))
 
     one_by_one = fastnn.Checkpoint(tmp_path / "other.fastnn", every=1)

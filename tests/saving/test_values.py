@@ -25,7 +25,6 @@ VALUES = st.recursive(
 
 
 def through_file(value):
-    """Save an estimator with a parameter of this value, load it, and return the parameter."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "model.fastnn")
         classifier(class_weight=value).save(path)
