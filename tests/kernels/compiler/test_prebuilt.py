@@ -95,6 +95,7 @@ def test_a_library_says_whether_this_processor_can_run_it(library_package):
     assert {*run(library_package, program).split()} == {"True"}
 
 
+@pytest.mark.slow
 def test_two_builds_give_the_same_bytes(library_package):
     before = find_library(library_package).read_bytes()
     run(library_package, BUILD_LIBRARY, FASTNN_PREBUILT="1")
