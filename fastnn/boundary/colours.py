@@ -173,8 +173,7 @@ def response_colormap(cmap: str | Colormap | None = None) -> Colormap:
         return colormaps.get_cmap(RESPONSE_COLOURS if cmap is None else cmap)
     except (ValueError, TypeError):
         raise ValueError(
-            "cmap must be a Colormap or the name of one of matplotlib's, such as 'viridis' or 'RdBu', got "
-            f"{cmap!r}"
+            f"cmap must be a Colormap or the name of one of matplotlib's, such as 'viridis', got {cmap!r}"
         ) from None
 
 

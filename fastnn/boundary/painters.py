@@ -119,8 +119,7 @@ def make_painter(
         reason = "the picture has few pixels"
     if method == "certified" and reason:
         raise ValueError(
-            f"method 'certified' fills areas of one class of a network, but {reason}: use method='dense' or "
-            "'auto'"
+            f"method 'certified' fills areas of one class of a network, but {reason}: use 'dense' or 'auto'"
         )
     if committee is None:
         return TablePainter(subject, response, class_index, reason)

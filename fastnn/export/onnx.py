@@ -47,9 +47,8 @@ class Builder(Protocol):
         """Add a constant tensor, and return its name."""
 
 
-# ONNX's operators by the names of the operations in `formulas`; ONNX lacks expm1 and log1p.
+# ONNX's operators by the names of operations that differ in more than a capital; ONNX lacks expm1 and log1p.
 OPERATORS = {
-    "add": "Add",
     "subtract": "Sub",
     "multiply": "Mul",
     "divide": "Div",
@@ -57,14 +56,7 @@ OPERATORS = {
     "absolute": "Abs",
     "minimum": "Min",
     "maximum": "Max",
-    "sqrt": "Sqrt",
-    "exp": "Exp",
-    "log": "Log",
-    "tanh": "Tanh",
     "power": "Pow",
-    "less": "Less",
-    "greater": "Greater",
-    "where": "Where",
 }
 
 
@@ -188,7 +180,7 @@ def _add_formula(activation: str, units: str, graph: Builder, dtype: np.dtype) -
             return graph.node("Sub", graph.node("Exp", *inner), add(1.0))
         if node.operation == "log1p":
             return graph.node("Log", graph.node("Add", *inner, add(1.0)))
-        return graph.node(OPERATORS[node.operation], *inner)
+        return graph.node(OPERATORS.get(node.operation, node.operation.capitalize()), *inner)
 
     return add(record_formula(activation))
 

@@ -62,6 +62,7 @@ _LOSSES = {
     name: {**about, "kind": "regression" if name in REGRESSION_LOSSES else "classes"}
     for name, about in _values(LOSSES).items()
 }
+_LOSS_LINE = "loss; by default softmax cross entropy for classes, squared error for numbers"
 _DTYPES = {"float64": "double precision", "float32": "single precision, about twice as fast"}
 _REDUCTIONS = {
     "sum": "the sum over its samples, as in the tutorial",
@@ -72,10 +73,15 @@ _DRAWN = {"dataset": [name for name, data in DATASETS.items() if data.draw is no
 _SPIRAL, _BLOBS, _LINE, _SURFACE, _PAINTED, _TABLE = (
     {"dataset": [name]} for name in ("spiral", "blobs", "line", "surface", "painted", "table")
 )
-_WITH_RATE = {"optimizer": STEPPING}
+_WITH_RATE: dict[str, Any] = {
+    "only": {"optimizer": STEPPING},
+    "otherwise": "L-BFGS has no learning rate: a line search finds the length of each step.",
+}
 # How large numbers that are best set in powers of ten, and settings of a running training, are declared.
 _LOG: dict[str, Any] = {"scale": "log"}
+_MAYBE: dict[str, Any] = _LOG | {"optional": True}
 _LIVE: dict[str, Any] = {"scale": "log", "live": True}
+_MAYBE_LIVE: dict[str, Any] = _LIVE | {"optional": True}
 
 
 @dataclass(frozen=True)
@@ -118,54 +124,28 @@ class Settings:
         "choices", ["tanh"], "activation of each hidden layer", values=_ACTIVATIONS, max_length=MAX_LAYERS
     )
     output_activation: str = declare(
-        "choice",
-        "tanh",
-        "activation of the output; identity is usual, tanh the tutorial's",
-        values=_ACTIVATIONS,
+        "choice", "tanh", "output's activation; identity is usual, tanh the tutorial's", values=_ACTIVATIONS
     )
     init: str = declare("choice", "tutorial", "initial weights", values=_values(INITIALIZERS))
     batch_norm: bool = declare("flag", False, "normalise the sums of the hidden layers over the batch")
     dropout: float = declare("number", 0.0, "fraction of the hidden units that a step leaves out", 0.0, 0.9)
     dtype: str = declare("choice", "float64", "floating-point type", values=_add_titles(_DTYPES))
-    loss: str | None = declare(
-        "choice",
-        None,
-        "loss; by default softmax cross entropy for classes, squared error for numbers",
-        optional=True,
-        values=_LOSSES,
-    )
+    loss: str | None = declare("choice", None, _LOSS_LINE, optional=True, values=_LOSSES)
     optimizer: str = declare("choice", "sgd", "update rule", values=_values(OPTIMIZERS))
-    learning_rate: float = declare(
-        "number",
-        0.01,
-        "learning rate",
-        0.0,
-        100.0,
-        only=_WITH_RATE,
-        otherwise="L-BFGS has no learning rate: a line search finds the length of each step.",
-        **_LIVE,
-    )
+    learning_rate: float = declare("number", 0.01, "learning rate", 0.0, 100.0, **_WITH_RATE, **_LIVE)
     schedule: str = declare("choice", "constant", "schedule of the learning rate", values=_values(SCHEDULES))
     passes: int | None = declare(
-        "integer",
-        None,
-        "epochs of the whole run; by default no end, or 20,000 with a schedule",
-        1,
-        10**9,
-        optional=True,
-        **_LOG,
+        "integer", None, "epochs of the run; no end by default, or 20,000 with a schedule", 1, 10**9, **_MAYBE
     )
     batch_size: int | None = declare(
-        "integer", None, "samples per step; by default all", 1, MAX_SAMPLES, optional=True, **_LIVE
+        "integer", None, "samples per step; by default all", 1, MAX_SAMPLES, **_MAYBE_LIVE
     )
     reduction: str = declare("choice", "sum", "reduction of a batch", values=_add_titles(_REDUCTIONS))
     l2: float = declare("number", 0.01, "strength of the L2 penalty of the weights", 0.0, 100.0, **_LIVE)
     l1: float = declare("number", 0.0, "strength of the L1 penalty of the weights", 0.0, 100.0, **_LIVE)
-    clip_norm: float | None = declare(
-        "number", None, "largest norm of a gradient", 1e-6, 1e6, optional=True, **_LIVE
-    )
+    clip_norm: float | None = declare("number", None, "largest norm of a gradient", 1e-6, 1e6, **_MAYBE_LIVE)
     max_norm: float | None = declare(
-        "number", None, "largest norm of the weights into a unit", 1e-6, 1e6, optional=True, **_LIVE
+        "number", None, "largest norm of a unit's weights", 1e-6, 1e6, **_MAYBE_LIVE
     )
     options: Mapping[str, float] = field(default_factory=dict)
 

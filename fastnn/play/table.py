@@ -182,8 +182,7 @@ def _read_target(values: Array, target: str) -> tuple[str, Array, list[str] | No
     distinct = np.unique(values)
     if len(distinct) < 2:
         raise ValueError(
-            f"the target {target!r} holds only one value, {short_repr(str(distinct[0]))}: there is nothing "
-            "to learn"
+            f"the target {target!r} holds only one value, {short_repr(str(distinct[0]))}: nothing to learn"
         )
     if suggest_task(distinct) == "regression":
         return "regression", _convert_to_numbers(values, target), None

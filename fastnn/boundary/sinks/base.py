@@ -125,8 +125,7 @@ class FileSink(Sink):
         n_classes = 0 if picture.classes is None else len(picture.classes)
         if picture.is_chosen and not self.is_coloured:
             raise ValueError(
-                f"colours, cmap: a {suffix} file holds numbers, without colours: choose .png or .dzi, or "
-                "leave them out"
+                f"colours, cmap: a {suffix} file holds numbers, without colours: choose .png or .dzi"
             )
         if picture.is_chosen and n_classes > PALETTE:
             raise ValueError(
