@@ -97,11 +97,9 @@ def make_subject(
 ) -> Subject:
     """Return the subject of a model, estimator, pipeline, ensemble or function.
 
-    `call` is the user's call with its first arguments, for an error message. `features`, `fill`,
-    `class_of_interest`, `classes` and the errors are described at `render_boundary`; `class_of_interest`
-    counts only for a model of several labels. Columns of `samples` may be `features`, and their mean is the
-    default of `fill`. With `may_regress`, the model may predict numbers: its subject has no classes and no
-    committee.
+    `call` is the user's call, for an error message; `render_boundary` describes the choices and the errors.
+    Columns of `samples` may be `features`, and their mean is the default of `fill`. With `may_regress`, the
+    model may predict numbers, and its subject then has neither classes nor a committee.
     """
     check_model(model, call)
     chain = read_chain(model)

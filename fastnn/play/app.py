@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import anyio.to_thread
 from starlette.applications import Starlette
@@ -49,10 +48,6 @@ def make_headers(hosts: set[str]) -> dict[str, str]:
         "cross-origin-resource-policy": "same-origin",
         "cache-control": "no-store",
     }
-
-
-def make_path(token: str) -> str:
-    return f"/?token={quote(token, safe='')}"
 
 
 def make_app(token: str, table: PlayTable | None, hosts: set[str]) -> Starlette:

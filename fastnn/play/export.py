@@ -38,8 +38,7 @@ def export_playground(folder: Path, wheel: Path, pyodide_url: str = PYODIDE_URL)
         raise NotADirectoryError(f"{folder} is a file, not a folder")
     if folder.exists() and any(folder.iterdir()) and not (folder / "service-worker.js").is_file():
         raise ValueError(f"{folder} holds other files: name a new or empty folder, or an earlier export")
-    names = sorted(path.name for path in STATIC.iterdir())
-    names = [name for name in names if name not in ("index.html", "service-worker.js")]
+    names = sorted({path.name for path in STATIC.iterdir()} - {"index.html", "service-worker.js"})
     (folder / "static").mkdir(parents=True, exist_ok=True)
     for name in names:
         shutil.copyfile(STATIC / name, folder / "static" / name)

@@ -61,14 +61,14 @@ class Playground:
             import_extra(package, "playground", "the playground")
         import uvicorn
 
-        from .app import make_app, make_path
+        from .app import make_app
 
         settings = Settings.of_state({} if table is None else table.state)
         draw_samples(settings, table)
         self._socket = _listen(port)
         self.port = self._socket.getsockname()[1]
         token = token or derive_token(keep_token(), self.port)
-        self.address = f"http://{HOST}:{self.port}{make_path(token)}"
+        self.address = f"http://{HOST}:{self.port}/?token={quote(token, safe='')}"
         self._redirect: Path | None = None
         config = uvicorn.Config(
             make_app(token, table, list_hosts(self.port)),
@@ -231,10 +231,9 @@ def playground(
         raise ValueError(f"port must be at most {MAX_PORT}, got {port}")
     browser, block = check_flag(browser, "browser"), check_flag(block, "block")
     table = None if X is None else make_table(X, y, target)
-    if not (token is None or isinstance(token, str)):
-        raise ValueError(f"token must be a str, or None for the user's own, got {short_repr(token)}")
-    if not (settings is None or isinstance(settings, str)):
-        raise ValueError(f"settings must be a part of an address, a str, or None, got {short_repr(settings)}")
+    for name, value in (("token", token), ("settings", settings)):
+        if not (value is None or isinstance(value, str)):
+            raise ValueError(f"{name} must be a str or None, got {short_repr(value)}")
     running = Playground(table, port, token)
     if settings is not None:
         running.address += f"#{quote(settings.removeprefix('#'), safe='=&,;.-')}"
