@@ -238,7 +238,7 @@ class Artist:
         inputs, ranges = _draw_units("identity", self._lattice(size), size)
         arrays: dict[str, Array] = {
             "points": problem.X.astype(np.float32),
-            "is_test": problem.is_test.astype(np.uint8),
+            "is_test": np.isin(np.arange(len(problem.y)), problem.test).astype(np.uint8),
             "inputs": inputs,
         }
         if problem.kind == "classes":

@@ -78,12 +78,6 @@ class LearningProblem:
     table: TableRows | None = None  # the samples in the units of the table they come from
 
     @property
-    def is_test(self) -> NDArray[np.bool_]:
-        mask = np.zeros(len(self.y), bool)
-        mask[self.test] = True
-        return mask
-
-    @property
     def loss_name(self) -> str:
         return self.settings.loss or USUAL_LOSSES[self.kind]
 

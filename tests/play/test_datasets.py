@@ -105,6 +105,6 @@ def test_painted_points_keep_their_places_classes_and_roles():
     # A further point leaves the others in their subsets, of which the test data have the wanted share.
     many = np.column_stack([np.random.RandomState(0).randn(40, 2), np.arange(40) % 2]).tolist()
     for share in (0.2, 0.25, 0.7):
-        masks = [paint(many[:count], test_share=share).is_test for count in range(4, 41)]
+        masks = [np.isin(range(n), paint(many[:n], test_share=share).test) for n in range(4, 41)]
         assert all((shorter == longer[:-1]).all() for shorter, longer in pairwise(masks))
         assert [mask.sum() for mask in masks] == [ceil(share * count) for count in range(4, 41)]
