@@ -275,14 +275,13 @@ class TableEncoder(SavableTransformer):
         record_columns(self, table)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.encodings_: list[Encoding] = []
+        self.columns_, self._kinds = [], []
         cross_fitted: dict[int, Array] = {}
-        texts = []  # columns of numbers that are written as text
-        for k, values in enumerate(table.columns):
-            numbers = parse_numbers(values) if table.kinds[k] == "category" else None
-            if numbers is not None and len(np.unique(numbers)) > self.max_categories:
-                table.kinds[k], table.columns[k] = "number", numbers
-                texts.append(k)
         for k, (name, kind, values) in enumerate(zip(table.names, table.kinds, table.columns, strict=True)):
+            numbers = parse_numbers(values) if kind == "category" else None
+            is_text = numbers is not None and len(np.unique(numbers)) > self.max_categories
+            if is_text:
+                kind, values = table.kinds[k], table.columns[k] = "number", numbers
             encoding = self._choose_encoding(name, kind, values)
             if (
                 isinstance(encoding, CategoryEncoding)
@@ -292,17 +291,14 @@ class TableEncoder(SavableTransformer):
             ):
                 cross_fitted[k] = encoding.fit_statistics(values, targets, N_FOLDS, seed)
             self.encodings_.append(encoding)
-        self._kinds = ["text" if k in texts else kind for k, kind in enumerate(table.kinds)]
+            self._kinds.append("text" if is_text else kind)
+            self.columns_.append(_make_record(encoding, kind, values))
+            if is_text:
+                self.columns_[k]["treatment"] += ", read from text"
         self._count_features()
         if not self._ends[-1]:
             reasons = ", ".join(f"{one.name!r} ({one.treatment})" for one in self.encodings_)
             raise ValueError(f"no column of X tells the rows apart, n_samples={table.n_rows}: {reasons}")
-        self.columns_ = [
-            _make_record(encoding, kind, values)
-            for encoding, kind, values in zip(self.encodings_, table.kinds, table.columns, strict=True)
-        ]
-        for k in texts:
-            self.columns_[k]["treatment"] += ", read from text"
         return table, cross_fitted
 
     def _count_features(self) -> None:
