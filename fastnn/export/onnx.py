@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # Opset of the graph, and the version of the file format that belongs to it.
 OPSET, IR_VERSION = 13, 7
+INT64 = 7  # number of the type in files
 # Domain of the operators for tables, and the opsets of all domains.
 TABLES = "ai.onnx.ml"
 _OPSETS = {"": OPSET, TABLES: 2}
@@ -130,7 +131,7 @@ def add_model(description: ModelDescription, graph: Builder, samples: str, outpu
 
     def add_comparison(values: str, output: str | None = None) -> str:
         limit = graph.constant(np.array(threshold, description.dtype))
-        return graph.node("Cast", graph.node("Greater", values, limit), output=output, to=_INT64)
+        return graph.node("Cast", graph.node("Greater", values, limit), output=output, to=INT64)
 
     if description.kind == "labels":
         add_comparison(deciding, outputs[0])
@@ -140,10 +141,6 @@ def add_model(description: ModelDescription, graph: Builder, samples: str, outpu
     else:
         index = graph.node("ArgMax", deciding, axis=1, keepdims=0)
     graph.node("Gather", graph.constant(convert_classes(description.class_list)), index, output=outputs[0])
-
-
-# Number of the type int64 in ONNX files.
-_INT64 = 7
 
 
 def _add_scores(member: Member, graph: Builder, samples: str, dtype: np.dtype) -> str:
