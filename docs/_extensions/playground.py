@@ -9,6 +9,8 @@ import re
 import shutil
 from pathlib import Path
 
+from sklearn.datasets import make_moons
+
 from fastnn.play.export import PYODIDE_URL, export_playground
 
 COMMAND = re.compile(r"^```bash\nfastnn playground --settings '([^'\n]*)'\n```$", re.MULTILINE)
@@ -54,13 +56,17 @@ def on_source_read(app, name, content):
 
 
 def write_pages(folder, wheel, pyodide_url):
-    """Write the playground and its further page, the figure of a valley, to a folder."""
+    """Write the playground and its further pages, the figures of a line and of a valley, to a folder."""
     export_playground(folder, wheel, pyodide_url)
     # The first tag has the addresses of the wheel and of Pyodide.
     tag = re.search("<html.*?>", (folder / "index.html").read_text(encoding="utf-8"))[0]
-    page = (STATIC / "valley.html").read_text(encoding="utf-8").replace('<html lang="en">', tag)
-    (folder / "valley.html").write_text(page, encoding="utf-8")
-    shutil.copyfile(STATIC / "valley.js", folder / "valley.js")
+    for name in ("line", "valley"):
+        page = (STATIC / f"{name}.html").read_text(encoding="utf-8").replace('<html lang="en">', tag)
+        (folder / f"{name}.html").write_text(page, encoding="utf-8")
+        shutil.copyfile(STATIC / f"{name}.js", folder / f"{name}.js")
+    X, y = make_moons(200, noise=0.20, random_state=0)  # the samples of the chapter
+    samples = f"export const X = {X.round(4).tolist()};\nexport const y = {y.tolist()};\n"
+    (folder / "moons.js").write_text(samples, encoding="utf-8")
 
 
 def on_build_finished(app, error):

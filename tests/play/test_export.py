@@ -119,7 +119,8 @@ def test_chapters_link_to_the_playground_of_the_site_with_their_settings():
     )
     assert len(links) == commands > 5
     assert figures == links  # whose settings `test_settings.py` checks
-    assert 'src="../playground/valley.html"' in "".join(linked)
+    for name in ("line", "valley"):
+        assert f'src="../playground/{name}.html"' in "".join(linked)
     assert "".join(linked).count("<summary>The same on your computer</summary>\n\n```bash\n") == commands
     for name, address in (("index", "playground/"), ("use/playground", "../playground/")):
         text = (docs / f"{name}.md").read_text(encoding="utf-8")

@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 from playing import train_alone
 from site_extensions import extension
+from sklearn.datasets import make_moons
 from visitors import NEEDS_CHROMIUM, expect
 
 import fastnn
@@ -106,6 +107,35 @@ def test_a_figure_of_the_site_trains_with_the_modules_of_the_page(visitors, site
     check_accessibility(page, ["light"])
     page.locator("#rate").fill("0.1")
     expect(page.locator("#result")).to_contain_text(re.compile(r"Step \d\d: w₁ = .?\d\d"))  # it diverges
+
+
+def test_the_line_of_the_first_chapter_is_turned_by_hand(visitors, site):
+    page, (X, y) = visitors().page, make_moons(200, noise=0.20, random_state=0)
+
+    def expect_line(w, b):
+        margins = (X @ w + b) * (2 * y - 1)
+        loss = np.log1p(np.exp(-margins)).mean()
+        expect(page.locator("#result")).to_contain_text(
+            f": {(margins > 0).mean():.0%} correct, loss {loss:.4f}"
+        )
+
+    page.goto(f"{site.address}line.html")
+    expect_line([1, 0], -0.5)  # with which the chapter begins
+    check_accessibility(page, ["light"])
+    page.focus("#plane")
+    page.keyboard.press("Shift+ArrowDown")
+    expect_line([1, -0.2], -0.45)
+    plane = page.locator("#plane").bounding_box()
+    for place in ((1.5, 0.0), (1.0, -1.5)):  # the line is drawn upright through one, and the tip there
+        page.mouse.move(*(page.locator("#tip").bounding_box()[axis] + 8 for axis in "xy"))
+        page.mouse.down()
+        unit = plane["width"] / 5
+        page.mouse.move(plane["x"] + unit * (place[0] + 2), plane["y"] + unit * (2 - place[1]))
+        page.mouse.up()
+    w = 4 * np.array([1.0 - 0.5, -1.5 - 0.25])
+    expect_line(w, -w @ [0.5, 0.25])
+    page.keyboard.press("ArrowRight")
+    expect_line(w, -w @ [0.55, 0.25])
 
 
 def test_a_journey_without_a_server(visitors, site, tmp_path):
