@@ -7,6 +7,7 @@ import signal
 import sys
 
 import hypothesis
+import numpy as np
 import pytest
 from extras import missing
 
@@ -87,6 +88,16 @@ def _own_state_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         yield
+
+
+@pytest.fixture(params=["numba", "numpy"])
+def backend(request):
+    return request.param
+
+
+@pytest.fixture(params=[np.float64, np.float32])
+def dtype(request):
+    return request.param
 
 
 @pytest.fixture

@@ -120,7 +120,6 @@ def test_jacobians_are_central_differences(loss, batch_norm):
     np.testing.assert_allclose(model.jacobian(X).sum(axis=1), dX, rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("n", [40, 600])
 def test_outputs_of_layers_are_those_of_the_formula(backend, n):
     model = fastnn.Model([4, 70, 9, 2], dropout=0.5, random_state=0, backend=backend)
@@ -179,7 +178,6 @@ def test_sparse_samples_are_those_of_the_dense_matrix():
     np.testing.assert_array_equal(net.forward(scipy.sparse.csr_matrix(X)), net.forward(X))
 
 
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_a_step_that_diverges_changes_nothing(optimizer, backend):
     model = fastnn.Model([3, 4, 2], random_state=0, backend=backend)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from estimator_checks import parameters
 from extras import optional
-from small_models import BACKENDS, X, everything, trained, y
+from small_models import X, everything, trained, y
 from strategies import name_of
 
 import fastnn
@@ -46,7 +46,6 @@ LABELS = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("given", INPUTS.values(), ids=INPUTS)
 def test_samples_may_be_any_table_of_numbers(given, backend):
     expected = trained(backend=backend)
@@ -64,7 +63,6 @@ def test_labels_may_be_any_list_of_whole_numbers(given):
 
 
 @pytest.mark.parametrize("given", [np.float64, np.float32, np.float16, np.int8, np.uint16, bool])
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_the_models_dtype_does_not_depend_on_the_samples(given, dtype):
     table = np.abs(X * 20).astype(given)
     model = trained(table, dtype=dtype, backend="numpy")
@@ -330,7 +328,6 @@ def test_bad_arguments_of_what_a_training_is_told_are_refused(kind, settings, me
         kind(**settings)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.needs("pandas")
 def test_targets_of_one_output_may_have_one_dimension(backend):
     column, line = (
@@ -351,7 +348,6 @@ def test_numbers_too_large_for_float32_are_refused():
         model.predict([[0.0, 1e300]])
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_parameters_that_are_not_finite_are_named_as_the_cause(backend):
     model = fastnn.Model([2, 3, 2], random_state=0, backend=backend)
     model.W[1][0, 0] = np.nan

@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 from estimator_checks import parameters
 from processes import run_python
-from small_models import BACKENDS, X, X_val, few, few_y, model_for, y, y_val
+from small_models import X, X_val, few, few_y, model_for, y, y_val
 
 import fastnn
 
 LINEAR = {"output_activation": "identity", "random_state": 0}
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("loss", ["squared_error", "poisson", "sigmoid_binary_cross_entropy", "hinge"])
 def test_predictions_have_the_dimensions_of_the_targets(loss, backend, tmp_path):
     model, column = (fastnn.Model([2, 3, 1], loss=loss, backend=backend, **LINEAR) for _ in range(2))
@@ -56,8 +55,6 @@ def test_a_network_that_cannot_be_drawn_is_refused_before_it_takes_memory(init, 
         fastnn.Model([2, n_units, 1, 1], dtype=np.float32, init=init)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_small_numbers_do_not_raise_what_a_user_has_numpy_raise(dtype, backend):
     tiny = np.full((5, 2), 1e-300)
     with np.errstate(under="raise"):

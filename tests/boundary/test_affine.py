@@ -155,7 +155,6 @@ def test_pictures_of_pipelines_and_searches_are_predictions(name):
     check_pictures(make(), make_table(), 1e-5 if "float32" in name else 1e-9, folded=folded, **VIEW)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
     "steps", [[StandardScaler()], [StandardScaler(), PCA(whiten=True)], [MinMaxScaler()]]
 )

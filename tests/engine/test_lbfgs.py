@@ -131,7 +131,6 @@ ENDINGS = [
 ]
 
 
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize(("options", "n_passes", "status", "message"), ENDINGS)
 def test_every_ending_has_scipys_status_and_message(options, n_passes, status, message, backend):
     network, *begin, job = problem("deep")

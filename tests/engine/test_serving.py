@@ -71,7 +71,6 @@ def check_predictors(served, samples=X):
             assert_same(predictor(rows), expected)
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_a_predictor_returns_what_the_method_returns_whatever_follows(name, dtype):
     targets, kind, options = PROBLEMS[name]
@@ -101,8 +100,6 @@ MODELS = {
 }
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
 @pytest.mark.parametrize("name", MODELS)
 def test_a_models_predictor_returns_what_the_method_returns(name, backend, dtype):
     model = Model([4, 6, 3], random_state=0, backend=backend, dtype=dtype, **MODELS[name])

@@ -92,7 +92,6 @@ def everything(thing, folder):
     return (folder / "everything.fastnn").read_bytes()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_training_resumes_in_memory_and_from_a_file(name, backend, tmp_path):
     network, options = TRAININGS[name]
@@ -161,7 +160,6 @@ def test_a_change_of_any_byte_of_large_data_is_noticed_after_a_checkpoint(tmp_pa
             model().train(changed, labels, resume=checkpoint, **options | {"num_passes": 3})
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "options",
     [

@@ -3,16 +3,14 @@
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from small_models import BACKENDS, X, X_val, few, few_y, model_for, y, y_val
+from small_models import X, X_val, few, few_y, model_for, y, y_val
 
 import fastnn
 from fastnn.training.loop import Hook
 
 VALIDATED = {"validation_data": (X_val, y_val)}
-each_backend = pytest.mark.parametrize("backend", BACKENDS)
 
 
-@each_backend
 def test_callbacks_see_the_history_grow(backend):
     seen = []
     callbacks = (seen.append, lambda h: None)
@@ -29,7 +27,6 @@ def test_callbacks_see_the_history_grow(backend):
     assert min(map(len, seen)) == 1
 
 
-@each_backend
 def test_a_callback_that_returns_true_ends_the_training(backend):
     model, called = model_for(backend), []
     callbacks = [lambda history: np.bool_(len(history) == 5), lambda history: called.append(len(history))]
@@ -44,7 +41,6 @@ def test_a_callback_that_returns_true_ends_the_training(backend):
     assert model.train(X, y, num_passes=1, callbacks=[lambda history: True]).stopped_early is False
 
 
-@each_backend
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, StopIteration])
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs", "levenberg_marquardt"])
 def test_a_callback_that_raises_leaves_the_model_after_the_last_epoch(optimizer, error, backend, capsys):
@@ -69,7 +65,6 @@ def test_a_callback_that_raises_leaves_the_model_after_the_last_epoch(optimizer,
     np.testing.assert_array_equal(parameters(model), parameters(again))
 
 
-@each_backend
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs"])
 def test_progress_is_a_bar_on_stderr(optimizer, backend, capsys):
     model_for(backend).train(X, y, num_passes=10, optimizer=optimizer, progress=True, **VALIDATED)
@@ -100,7 +95,6 @@ class StopAtSteps(Hook):
         return self.seen[-1] == self.stops[-1]
 
 
-@each_backend
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_chunks_end_at_the_steps_of_hooks(backend, optimizer):
     options = {"num_passes": 9} if optimizer == "lbfgs" else {"num_passes": 3, "batch_size": 16}

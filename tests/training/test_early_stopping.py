@@ -7,7 +7,7 @@ import weakref
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from small_models import BACKENDS, X, X_val, few, model_for, noise_y, y, y_val
+from small_models import X, X_val, few, model_for, noise_y, y, y_val
 
 import fastnn
 from fastnn.training.loop import Hook
@@ -22,7 +22,6 @@ def overfit(backend, stopping, batch_norm=False, **options):
     return model, model.train(few, noise_y, callbacks=[stopping], **OVERFITTING | ADAM | options)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "options",
     [
@@ -51,7 +50,6 @@ def test_an_improvement_below_min_delta_does_not_count():
     assert len(losses) == best_pass + 11
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_epoch_with_the_highest_score_is_the_best(backend):
     scores = []
 

@@ -125,7 +125,6 @@ def test_n_samples_limits_the_samples_to_some_with_a_weight():
         assert uneven.max_relative_error <= SMOOTH
 
 
-@pytest.mark.parametrize("dtype", [np.float64, np.float32])
 @pytest.mark.parametrize(
     ("backend", "options"), [("numba", {}), ("numpy", {"batch_norm": True, "dropout": 0.2})]
 )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from small_models import BACKENDS, X, X_val, few, few_y, model_for, y, y_val
+from small_models import X, X_val, few, few_y, model_for, y, y_val
 
 import fastnn
 from fastnn.training.history import MAX_RECORDS
@@ -31,7 +31,6 @@ def test_fields_of_a_history_have_a_finite_value_for_each_epoch():
     )
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_history_of_no_epochs_is_empty(backend):
     model = model_for(backend)
     before = parameters(model)
@@ -57,7 +56,6 @@ def test_kept_epochs_are_equally_spaced_and_include_the_last(backend, num_passes
     assert (history.loss > 0).all()
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "options", [{}, {"batch_size": 16}, {"ema_decay": 0.8}], ids=["", "batch", "average"]
 )
@@ -94,7 +92,6 @@ def test_histories_are_equal_if_all_their_entries_are():
         hash(one)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_history_counts_the_epochs_after_the_last_kept_one(backend, tmp_path):
     """L-BFGS converges between two kept epochs."""
     model = model_for(backend)
@@ -117,7 +114,6 @@ PRINTED = [
 ]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("options", "epochs"), PRINTED)
 def test_losses_are_printed_every_print_every_epochs(backend, options, epochs, capsys):
     model = model_for(backend)

@@ -3,13 +3,12 @@
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from small_models import BACKENDS, X, X_val, model_for, y, y_val
+from small_models import X, X_val, model_for, y, y_val
 
 import fastnn
 from fastnn.engine import limits
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_lbfgs_of_one_linear_layer_is_ridge_regression(reduction, backend):
     """The minimum has a closed form; the penalty applies to the weights and not to the bias."""
@@ -33,7 +32,6 @@ def test_lbfgs_of_one_linear_layer_is_ridge_regression(reduction, backend):
     assert history.loss[-1] == pytest.approx(expected, rel=1e-10)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_the_losses_of_lbfgs_never_rise_and_ratios_are_relative_to_the_weights_before(backend):
     model, weights = model_for(backend), []
     before = [W.copy() for W in model.W]
@@ -50,7 +48,6 @@ def test_the_losses_of_lbfgs_never_rise_and_ratios_are_relative_to_the_weights_b
         before = after
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(("seconds", "operations"), [(0.0, 0.0), (10.0, 1e8)])
 def test_callbacks_are_called_once_per_iteration_whatever_calls_do(backend, seconds, operations, monkeypatch):
     monkeypatch.setattr(limits, "CALL_SECONDS", seconds)

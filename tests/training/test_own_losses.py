@@ -79,7 +79,6 @@ def train(loss, backend="numba", **options):
 
 
 @pytest.mark.parametrize("loss", RECORDED, ids=repr)
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_compiled_methods_match_the_methods(loss, dtype):
     random = np.random.default_rng(0)
     S, y = (3 * random.normal(size=(5, 64)).astype(dtype) for _ in range(2))
@@ -152,7 +151,6 @@ class Reciprocal(fastnn.Loss):
 @pytest.mark.parametrize(
     "options", [{}, {"batch_size": 16}, {"batch_size": 1}, {"optimizer": "lbfgs"}], ids=str
 )
-@pytest.mark.parametrize("backend", ["numba", "numpy"])
 def test_samples_without_weight_count_for_nothing_and_errors_come_through(options, backend):
     y = 1 + np.arange(60.0)[:, None] % 7
     y[5] = 0

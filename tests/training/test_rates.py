@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from small_models import BACKENDS, X, few, few_y, model_for, y
+from small_models import X, few, few_y, model_for, y
 from strategies import name_of
 
 import fastnn
@@ -34,7 +34,6 @@ class Broken(schedules.Schedule):
         return self.value
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize(
     "value",
     [0.5, np.array([0.5, 0.5]), *(np.full(30, factor) for factor in (np.nan, -1.0, 1 + 0j, "1", "fast"))],

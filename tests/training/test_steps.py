@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from small_models import BACKENDS, CLOSE, X, few, few_y, model_for, y
+from small_models import CLOSE, X, few, few_y, model_for, y
 
 
 def train_by_hand(model, n_passes, epsilon, reg_lambda, sample_weight=None, **options):
@@ -71,7 +71,6 @@ OPTIONS_BY_HAND = {
 }
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("options", OPTIONS_BY_HAND.values(), ids=OPTIONS_BY_HAND)
 def test_a_training_matches_gradient_descent_by_hand(options, backend):
     options = {"epsilon": 0.02, "reg_lambda": 0.0} | options
@@ -84,7 +83,6 @@ def test_a_training_matches_gradient_descent_by_hand(options, backend):
     np.testing.assert_allclose(history.update_ratio, ratios, **CLOSE)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_gradients_whose_squares_are_just_finite_are_clipped(batch_size, backend):
     """The squares of these gradients are near the largest float64; those of larger gradients overflow."""
@@ -101,7 +99,6 @@ def test_gradients_whose_squares_are_just_finite_are_clipped(batch_size, backend
     assert np.linalg.norm(parameters(model) - before) <= 0.01 * steps * (1 + 1e-12)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_a_seed_gives_the_same_run_and_another_gives_another(backend):
     def trained(seed, **options):
         model = model_for(backend, dropout=0.3)
@@ -130,7 +127,6 @@ def test_the_global_generator_is_used_only_if_there_is_something_to_draw():
     assert np.random.rand() != expected
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
 def test_every_epoch_takes_every_sample_once(backend):
     """At a rate of 0 the losses of the batches add up to that of the data, in whatever order."""
     model = model_for(backend)
