@@ -1,8 +1,15 @@
-"""Fixtures of tests in a browser."""
+"""Fixtures of tests of a page, with and without a browser."""
 
 import pytest
+from playing import FakePage
 
 import fastnn
+
+
+@pytest.fixture
+def page():
+    with FakePage() as page:
+        yield page
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from playing import FakePage
 from sklearn.metrics import accuracy_score, r2_score
 
 from fastnn.reference.layer import ACTIVATIONS
@@ -90,11 +89,10 @@ def check_sample(problem, model, header, arrays):
 
 
 @pytest.mark.parametrize("state", STATES, ids=str)
-def test_a_frame_shows_what_the_model_and_the_reference_compute(state):
-    with FakePage() as page:
-        problem, header, arrays = train(page, state)
-        model, (first, pictures) = page.model, page.frames[0]
-        layout = {part["name"]: part for part in page.received("started")[0]["layout"]}
+def test_a_frame_shows_what_the_model_and_the_reference_compute(page, state):
+    problem, header, arrays = train(page, state)
+    model, (first, pictures) = page.model, page.frames[0]
+    layout = {part["name"]: part for part in page.received("started")[0]["layout"]}
     inputs, eighth = (problem.features(lattice(problem, size)) for size in (80, 8))
     predicted, boundary = model.predict(inputs), arrays["boundary"].ravel()
     if problem.kind == "regression":
@@ -124,10 +122,9 @@ def test_a_frame_shows_what_the_model_and_the_reference_compute(state):
 
 @pytest.mark.parametrize("size", [24, 80])
 @pytest.mark.parametrize("state", PROBABILITIES, ids=str)
-def test_a_picture_of_probabilities_shows_that_of_the_second_class_or_the_highest(state, size):
-    with FakePage() as page:
-        problem, header, arrays = train(page, state, mode="probability", resolution=size, sample=200)
-        P = page.model.predict_proba(problem.features(lattice(problem, size)))
+def test_a_picture_of_probabilities_shows_that_of_the_second_class_or_the_highest(page, state, size):
+    problem, header, arrays = train(page, state, mode="probability", resolution=size, sample=200)
+    P = page.model.predict_proba(problem.features(lattice(problem, size)))
     assert header["mode"] == "probability"
     if len(problem.classes) == 2:
         assert "confidence" not in arrays

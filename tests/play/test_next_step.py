@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from playing import FakePage
 
 STATES = (
     {},
@@ -16,7 +15,7 @@ STATES = (
 
 
 @pytest.mark.parametrize("state", STATES, ids=str)
-def test_a_frame_of_a_training_that_rests_has_the_numbers_of_the_next_step(state):
+def test_a_frame_of_a_training_that_rests_has_the_numbers_of_the_next_step(page, state):
     def resting(step):
         """Return the frame of a step, with the numbers of the next one."""
 
@@ -26,31 +25,30 @@ def test_a_frame_of_a_training_that_rests_has_the_numbers_of_the_next_step(state
         page.wait(find)
         return find()[-1]
 
-    with FakePage() as page:
-        page.send("view", sample=0)
-        page.start(**state)
-        for step in range(3):
-            header, arrays = resting(step)
-            page.send("step")
-            after = resting(step + 1)[1]["weights"]
-            tolerance = 1e-4 if state.get("dtype") == "float32" else 1e-5
-            np.testing.assert_allclose(arrays["update.next"], after, rtol=tolerance, atol=1e-6)
-            if not state:
-                known, w = header["update"], arrays["weights"].astype(float)
-                is_weight = np.zeros(len(w), bool)
-                for part in page.received("started")[0]["layout"]:
-                    if part["name"].startswith("W"):
-                        is_weight[part["offset"] :][: np.prod(part["shape"])] = True
-                penalty = known["l2"] * w * is_weight
-                step_by_hand = w - known["rate"] * (arrays["update.g"] + penalty)
-                np.testing.assert_allclose(step_by_hand, after, rtol=1e-5, atol=1e-6)
-                assert known["n"] == 160
-            if step == 1:  # the training goes on from a number that is set by hand
-                index = page.received("started")[0]["layout"][-2]["offset"]  # the last layer's first weight
-                page.send("parameter", run=1, index=index, value=0.625)
-                page.wait(lambda: page.frames[-1][1]["weights"][index] == np.float32(0.625))
-                page.wait(lambda: "update" in page.frames[-1][0])
+    page.send("view", sample=0)
+    page.start(**state)
+    for step in range(3):
+        header, arrays = resting(step)
+        page.send("step")
+        after = resting(step + 1)[1]["weights"]
+        tolerance = 1e-4 if state.get("dtype") == "float32" else 1e-5
+        np.testing.assert_allclose(arrays["update.next"], after, rtol=tolerance, atol=1e-6)
         if not state:
-            page.send("play")
-            page.wait(lambda: page.frames[-1][0]["playing"])
-            assert "update" not in page.frames[-1][0]
+            known, w = header["update"], arrays["weights"].astype(float)
+            is_weight = np.zeros(len(w), bool)
+            for part in page.received("started")[0]["layout"]:
+                if part["name"].startswith("W"):
+                    is_weight[part["offset"] :][: np.prod(part["shape"])] = True
+            penalty = known["l2"] * w * is_weight
+            step_by_hand = w - known["rate"] * (arrays["update.g"] + penalty)
+            np.testing.assert_allclose(step_by_hand, after, rtol=1e-5, atol=1e-6)
+            assert known["n"] == 160
+        if step == 1:  # the training goes on from a number that is set by hand
+            index = page.received("started")[0]["layout"][-2]["offset"]  # the last layer's first weight
+            page.send("parameter", run=1, index=index, value=0.625)
+            page.wait(lambda: page.frames[-1][1]["weights"][index] == np.float32(0.625))
+            page.wait(lambda: "update" in page.frames[-1][0])
+    if not state:
+        page.send("play")
+        page.wait(lambda: page.frames[-1][0]["playing"])
+        assert "update" not in page.frames[-1][0]

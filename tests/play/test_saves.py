@@ -109,30 +109,28 @@ def test_a_picture_of_a_regression_has_the_units_of_the_target(is_table):
 
 
 @pytest.mark.parametrize("dataset", ["moons", "surface"])
-def test_a_picture_of_a_training_that_diverges_is_drawn_without_warnings(dataset):
-    with FakePage() as page:
-        run = page.start(dataset=dataset, **LEARNING, activations=["relu"])
-        diverging = replace(run.latest, parameters=run.latest.parameters * 1e160)
-        figure = draw(run, diverging, 80)
+def test_a_picture_of_a_training_that_diverges_is_drawn_without_warnings(page, dataset):
+    run = page.start(dataset=dataset, **LEARNING, activations=["relu"])
+    diverging = replace(run.latest, parameters=run.latest.parameters * 1e160)
+    figure = draw(run, diverging, 80)
     figure.canvas.draw()
     assert re.search(r": (loss (inf|nan)|\d+\.\d% correct) after 0 epochs", figure.axes[0].get_title())
 
 
 @pytest.mark.parametrize("state", [{}, {"dataset": "surface", "output_activation": "identity"}], ids=str)
-def test_an_animation_shows_the_run_so_far_and_the_page_is_steered_meanwhile(state):
-    with FakePage() as page:
-        page.send("view", mode="probability")
-        page.start(**state)
-        page.step(5)
-        page.send("save", what="gif")
-        with pytest.raises(RequestError, match="wait"):
-            page.send("save", what="model")
-        page.send("step")
-        page.wait(lambda: page.frames[-1][0]["step"] > 5)
-        assert not page.files
-        page.wait(lambda: page.files)
-        name, content = page.files[0]
-        assert page.save("model")[0] == name.replace(".gif", ".fastnn")
+def test_an_animation_shows_the_run_so_far_and_the_page_is_steered_meanwhile(page, state):
+    page.send("view", mode="probability")
+    page.start(**state)
+    page.step(5)
+    page.send("save", what="gif")
+    with pytest.raises(RequestError, match="wait"):
+        page.send("save", what="model")
+    page.send("step")
+    page.wait(lambda: page.frames[-1][0]["step"] > 5)
+    assert not page.files
+    page.wait(lambda: page.files)
+    name, content = page.files[0]
+    assert page.save("model")[0] == name.replace(".gif", ".fastnn")
     assert name in ("moons-2-3-2.gif", "surface-2-3-1.gif")
     with Image.open(io.BytesIO(content)) as film:
         assert film.n_frames >= 4  # after 0, 1, 3 and 5 steps

@@ -45,14 +45,13 @@ def run_script(script, folder, capsys):
 
 
 @pytest.mark.parametrize("name", STATES)
-def test_scripts_repeat_the_run(name, tmp_path, capsys):
-    with FakePage() as page:
-        page.send("view", resolution=16)
-        run = page.start(**{"passes": 5000, **STATES[name]})  # the script repeats no more epochs than these
-        page.send("play")
-        page.wait(lambda: page.frames[-1][0]["epoch"] >= 1100 or page.received("ended"))
-        assert page.pause() > 0
-        script, numbers = write_script(run), numbers_of(page.model)
+def test_scripts_repeat_the_run(page, name, tmp_path, capsys):
+    page.send("view", resolution=16)
+    run = page.start(**{"passes": 5000, **STATES[name]})  # the script repeats no more epochs than these
+    page.send("play")
+    page.wait(lambda: page.frames[-1][0]["epoch"] >= 1100 or page.received("ended"))
+    assert page.pause() > 0
+    script, numbers = write_script(run), numbers_of(page.model)
     if name == "whole data":  # an ordinary run is scikit-learn's data, a model and its training
         assert re.findall(r"^def|^class|\w+(?=\()", script)[:3] == ["make_moons", "Model", "train"]
     assert name != "finished" or ("Hook" not in script and "schedule='one_cycle'" in script)
@@ -92,25 +91,24 @@ CHANGED = {
 
 
 @pytest.mark.parametrize("name", CHANGED)
-def test_scripts_repeat_what_was_set_by_hand_and_changed_on_the_way(name, tmp_path, capsys):
+def test_scripts_repeat_what_was_set_by_hand_and_changed_on_the_way(page, name, tmp_path, capsys):
     state = CHANGED[name]
 
     def change(**changes):
         page.send("change", state=run.problem.settings.state | changes)
 
-    with FakePage() as page:
-        run = page.start(**state)
-        page.send("parameter", index=0, value=2.0)  # before the first step
-        change(l2=0.25)
-        page.step(7)  # with batches of 32, in the middle of an epoch
-        if name != "schedule with options":
-            assert f"num_passes={state.get('passes', 2)}" in write_script(run)
-        page.send("parameter", index=5, value=9.0)
-        change(learning_rate=0.05)
-        page.send("parameter", index=5, value=-1.5)
-        change(batch_size=80, l1=0.01)
-        page.step(3)
-        page.send("parameter", index=3, value=0.5)
-        script, numbers = write_script(run), numbers_of(page.model)
+    run = page.start(**state)
+    page.send("parameter", index=0, value=2.0)  # before the first step
+    change(l2=0.25)
+    page.step(7)  # with batches of 32, in the middle of an epoch
+    if name != "schedule with options":
+        assert f"num_passes={state.get('passes', 2)}" in write_script(run)
+    page.send("parameter", index=5, value=9.0)
+    change(learning_rate=0.05)
+    page.send("parameter", index=5, value=-1.5)
+    change(batch_size=80, l1=0.01)
+    page.step(3)
+    page.send("parameter", index=3, value=0.5)
+    script, numbers = write_script(run), numbers_of(page.model)
     assert script.count("model.train(") == 2
     assert (run_script(script, tmp_path, capsys)[1] == numbers).all()
