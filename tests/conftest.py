@@ -95,7 +95,7 @@ def backend(request):
     return request.param
 
 
-@pytest.fixture(params=[np.float64, np.float32])
+@pytest.fixture(params=[np.dtype("float64"), np.dtype("float32")], ids=str)
 def dtype(request):
     return request.param
 

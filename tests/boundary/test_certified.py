@@ -138,7 +138,6 @@ def test_certified_sees_a_class_of_a_single_pixel():
     assert certified.stats.points_filled > 0.25 * 150**2
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("scores", [(0, np.nan), (np.nan, 1), (0, 2, np.nan), (1, np.nan, 2)])
 def test_pixels_whose_scores_are_nan_have_the_predicted_class(scores, dtype):
     model = fastnn.Model([2, len(scores)], random_state=0, dtype=dtype)
@@ -151,7 +150,6 @@ def test_pixels_whose_scores_are_nan_have_the_predicted_class(scores, dtype):
         assert (picture(model, (37, 3), method=method) == expected).all()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_methods_agree_where_partial_sums_overflow(dtype):
     model = fastnn.Model([2, 3, 2], activation="relu", output_activation="identity", dtype=dtype)
     largest = float(np.finfo(dtype).max)

@@ -6,7 +6,7 @@ import scipy.special
 from comparisons import call_kernel
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, Draw, counts, draws, padded, untouched, widths
+from strategies import Draw, counts, draws, padded, untouched, widths
 
 import fastnn
 from fastnn.reference import layer as reference
@@ -15,7 +15,6 @@ from fastnn_kernels.calls.formulas import backward_table, forward_table
 NAMES = sorted(reference.ACTIVATIONS)
 NEEDS_SUMS = {name for name in NAMES if reference.ACTIVATIONS[name].needs_sums}
 every_name = pytest.mark.parametrize("name", NAMES)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 
 
 def precise(Z):
@@ -78,7 +77,6 @@ def test_values_and_derivatives_are_accurate(draw: Draw, name, n_units, count):
     np.testing.assert_array_equal(Z, A, "in place")
 
 
-@every_dtype
 @every_name
 def test_values_and_slopes_are_accurate_over_the_whole_line(name, dtype):
     """Near 0, at the limits of exp and tanh, and far away."""
@@ -107,7 +105,6 @@ CLOSED_FORMS = {
 }
 
 
-@every_dtype
 @every_name
 def test_nan_stays_nan_and_infinities_lead_to_the_limits(name, dtype):
     # At -inf, activations with a gate compute 0 times -inf. Only a diverged network has such sums: test +inf.
@@ -153,7 +150,6 @@ def test_kinks_are_declared(name):
 
 
 @pytest.mark.parametrize(("name", "slope"), [("relu", 0), ("leaky_relu", 0.01)])
-@every_dtype
 def test_the_slope_at_a_kink_is_the_left_one(name, slope, dtype):
     Z = np.zeros((1, padded(1, dtype)), dtype)
     for side in (backward, reference.activation_backward):

@@ -7,7 +7,7 @@ from comparisons import central_differences, twin_results
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, Draw, counts, draws, padded, targets, tolerance, untouched, wide
+from strategies import Draw, counts, draws, padded, targets, tolerance, untouched, wide
 
 from fastnn import losses
 from fastnn.reference import loss as reference
@@ -29,7 +29,6 @@ LISTED = (
 )
 CASES = (*LISTED, *(losses.LOSSES[name]() for name in losses.LOSSES.keys() - {loss.name for loss in LISTED}))
 every_case = pytest.mark.parametrize("loss", CASES, ids=repr)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 n_scores = st.one_of(st.integers(1, 12), st.sampled_from([2, 2, 70]))
 
 
@@ -75,7 +74,6 @@ def test_loss_and_derivatives_match_the_reference(draw: Draw, loss, n_scores, co
     assert (dS[:, weights[0] == 0] == 0).all()
 
 
-@every_dtype
 def test_derivatives_for_two_classes_are_accurate_even_if_tiny(dtype):
     lead = np.resize(np.linspace(-80, 80, 1601), padded(1601, dtype)).astype(dtype)
     S = np.stack([np.zeros_like(lead), lead])
@@ -111,7 +109,6 @@ LARGEST = {"squared_error": lambda info: np.sqrt(info.max) / 4, "poisson": lambd
 
 
 @every_case
-@every_dtype
 def test_losses_of_special_scores(loss, dtype):
     """A sample of weight 0 never counts; large scores have finite losses; NaN is not lost."""
     T, info = padded(9, dtype), np.finfo(dtype)
@@ -163,7 +160,6 @@ KINKED = [loss for loss in CASES if loss.name in {"absolute_error", "quantile", 
 
 
 @pytest.mark.parametrize("loss", KINKED, ids=repr)
-@every_dtype
 def test_the_slope_is_0_at_a_kink(loss, dtype):
     # Every score is at a kink: below the label's score by the hinge's margin, or equal to its target.
     T = padded(1, dtype)

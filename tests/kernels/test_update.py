@@ -6,7 +6,7 @@ from comparisons import call_kernel, twin_results
 from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import DTYPES, Draw, Windows, draws, padded, read_only, tolerance, wide
+from strategies import Draw, Windows, draws, padded, read_only, tolerance, wide
 
 from fastnn import optimizers
 from fastnn.reference import update as reference
@@ -31,7 +31,6 @@ LISTED = (
 UNLISTED = {*optimizers.STEPPING} - {optimizer.name for optimizer in LISTED}
 OPTIMIZERS = (*LISTED, *(optimizers.OPTIMIZERS[name]() for name in sorted(UNLISTED)))
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 chosen = st.sampled_from(OPTIMIZERS)
 sizes = st.integers(0, 20)  # numbers of whole vectors of parameters
 counts = st.integers(1, 5)
@@ -116,7 +115,6 @@ def test_the_range_and_the_order_of_gradients_do_not_change_a_bit(
 
 
 @every_optimizer
-@every_dtype
 @pytest.mark.parametrize("value", [np.inf, -np.inf, np.nan])
 def test_updates_report_parameters_that_are_not_finite(optimizer, dtype, value):
     size = 3 * padded(1, dtype)
@@ -141,7 +139,6 @@ ROOTS = [
 ]
 
 
-@every_dtype
 @pytest.mark.parametrize("optimizer", [*ROOTS, optimizers.Adam((0.9, 0.0), eps=0.0)], ids=str)
 def test_kernel_and_reference_agree_at_the_limits_of_the_dtype(optimizer, dtype):
     """Squares of the gradients underflow or overflow; the second step has a gradient of 0."""

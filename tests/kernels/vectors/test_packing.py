@@ -1,7 +1,6 @@
 """Products whose operands are copied, against the reference and against products that copy nothing."""
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from panels import panels_of
@@ -91,7 +90,6 @@ def test_products_match_the_reference_and_have_the_bits_of_narrow_products(seed,
     check_products(seed, n_in, n_out, padded(count, dtype), dtype)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
 def test_products_of_these_sizes_copy_both_operands(dtype):
     W, X, dZ = check_products(0, 600, 509, 512, dtype)
     assert min(W.nbytes, X.nbytes) > packing.PACKED_BYTES

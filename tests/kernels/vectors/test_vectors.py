@@ -4,18 +4,15 @@ import numba
 import numpy as np
 import pytest
 from processes import run_python
-from strategies import DTYPES, padded
+from strategies import padded
 
 from fastnn_kernels.compiler.jit import OPTIONS
 from fastnn_kernels.vectors.processor import IS_AARCH64, IS_X86, flush_subnormals, restore_mode
 from fastnn_kernels.vectors.value import fill
 from fastnn_kernels.vectors.vector import load, store
 
-each_dtype = pytest.mark.parametrize("dtype", DTYPES)
-
 
 @pytest.mark.skipif(not (IS_X86 or IS_AARCH64), reason="this processor cannot flush subnormal numbers")
-@each_dtype
 def test_subnormals_are_zero_only_between_flush_and_restore(dtype):
     @numba.njit(**OPTIONS)
     def run(x, out):
