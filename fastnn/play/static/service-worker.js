@@ -37,6 +37,8 @@ addEventListener("fetch", (event) => {
   if (request.method !== "GET" || !request.url.startsWith("http")) return;
   const answer = async () => {
     const cache = await caches.open(CACHE);
+    // The browser stores machine code beside WebAssembly in its own cache, but not beside that in ours.
+    if (request.url.endsWith(".wasm")) return fetch(request).catch(() => cache.match(request));
     // A page is kept by its own address, whatever follows it; index.html is the page of its folder.
     const page = request.mode === "navigate" && request.url.replace(/(index\.html)?([?#].*)?$/, "");
     const kept = await cache.match(page || request);
