@@ -17,7 +17,7 @@ X_test, y_test = make_moons(5000, noise=0.35, random_state=2)
 sizes, penalties = (1, 2, 3, 5, 10, 30), (1e-4, 1e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1, 3, 10, 30)
 networks = [
     fastnn.MLPClassifier(
-        (size,), alpha=alpha, solver="lbfgs", activation="tanh", max_iter=2000, random_state=0
+        (size,), alpha=alpha, solver="lbfgs", activation="tanh", max_iter=5000, random_state=0
     )
     for size in sizes
     for alpha in penalties
