@@ -64,9 +64,9 @@ def test_every_activation_and_depth_is_exported(activation, language, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("language", c_programs.COMPILERS)
 def test_every_kind_of_model_is_exported(dtype, language, tmp_path):
-    models = [(fitted(case, DTYPES[dtype.name])[0], get_kind(case)) for case in CASES]
+    models = [(fitted(case, dtype.type)[0], get_kind(case)) for case in CASES]
     samples = few.astype(dtype)
-    exports = {f"n{k}": (model, dtype, kind, samples) for k, (model, kind) in enumerate(models)}
+    exports = {f"n{k}": (model, dtype.name, kind, samples) for k, (model, kind) in enumerate(models)}
     check_program(tmp_path, exports, language=language)
 
 
