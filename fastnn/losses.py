@@ -23,6 +23,7 @@ from .system.validation import (
     make_field,
     register,
 )
+from .system.words import KnowsForeignNames
 
 __all__ = [
     "AbsoluteError",
@@ -39,7 +40,7 @@ __all__ = [
 
 
 @dataclass(frozen=True)
-class Loss:
+class Loss(KnowsForeignNames):
     """Base class of the losses, of which you derive a loss of your own.
 
     A class with the two methods ``value(self, s, y)`` and ``slope(self, s, y)`` is a loss like any other, for

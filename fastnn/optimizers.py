@@ -35,6 +35,7 @@ from .system.validation import (
     resolve,
     short_repr,
 )
+from .system.words import KnowsForeignNames
 
 __all__ = [
     "LBFGS",
@@ -52,7 +53,7 @@ Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Optimizer:
+class Optimizer(KnowsForeignNames):
     """Base class of the optimizers.
 
     Attributes

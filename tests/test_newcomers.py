@@ -87,6 +87,8 @@ WORDS = [
     (lambda: model_for(activation="softmax"), "got 'softmax': the loss 'softmax_cross_entropy' computes it"),
     (lambda: model_for(output_activation="softmax"), "pass output_activation='identity'"),
     (lambda: model_for().fit(X, y), "Model has no attribute 'fit': it is called 'train' here"),
+    (lambda: fastnn.Adam().step(), "'Adam' object has no attribute 'step': fastnn.Backprop"),
+    (lambda: fastnn.Huber().backward(), "'Huber' object has no attribute 'backward': fastnn.Backprop"),
     (lambda: model_for().score(X, y), r"'score': the accuracy is \(model.predict\(X\) == y\).mean\(\)"),
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Container
-from typing import Any, NoReturn, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, cast
 
 from .messages import pluralize
 
@@ -73,6 +73,21 @@ class ForeignMethod:
         raise AttributeError(
             f"{owner.__name__} has no attribute {self._name!r}: {remedy}", name=self._name, obj=instance
         )
+
+
+class KnowsForeignNames:
+    """Base class of small objects: the error of a missing attribute says what it is called here."""
+
+    if not TYPE_CHECKING:  # type checkers report missing attributes themselves
+
+        def __getattr__(self, name: str) -> NoReturn:
+            remedy = explain_word(name, dir(type(self)))
+            raise AttributeError(
+                f"{type(self).__name__!r} object has no attribute {name!r}"
+                + (f": {remedy}" if remedy else ""),
+                name=name,
+                obj=self,
+            )
 
 
 def translate_arguments(function: F) -> F:
