@@ -60,7 +60,7 @@ class Member:
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """What a model computes: the mean of its members' outputs, each within `limits`."""
+    """Description of what a model computes, the mean of its members' outputs, each within `limits`."""
 
     source: str  # name of the model's class, for messages and comments
     # Predictions: "classes", one of several; "labels", 0 or 1 for each of several; or "numbers".

@@ -1,4 +1,4 @@
-"""What only some training steps need, compiled only for the trainings that use it.
+"""Parts of a training step that only some trainings need, compiled only for those.
 
 The training loop calls an option through a pointer. If the options were inlined in the loop, each loop would
 take a third longer to compile, for the few trainings that use them all. Unused options have a null pointer,

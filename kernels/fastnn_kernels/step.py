@@ -1,4 +1,4 @@
-"""What every training step needs besides the gradient: weights of the batch, update, recorded losses.
+"""Parts of every training step besides the gradient: weights of the batch, update, recorded losses.
 
 Several threads may share a step. A kernel with an argument `thread` or `team` is called by every thread; if
 it has an argument `barrier`, it waits for the other threads. The kernels `record_loss` and `update_plateau`

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -26,12 +27,12 @@ class SavableTransformer(TransformerMixin, SavableAttributes, BaseEstimator):
     _SAVED: ClassVar[tuple[str, ...]] = (OUTPUT_CONFIG,)
 
 
-class PartsTransformer(SavableTransformer):
+class PartsTransformer(SavableTransformer, abc.ABC):
     """Base class of the transformers that divide a feature into parts, which have names."""
 
+    @abc.abstractmethod
     def _list_parts(self) -> list[list[str]]:
         """Return the names of the parts of every feature."""
-        raise NotImplementedError
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
         """Return the names of the outputs, such as "age_bin0" or "sold_month".
@@ -52,12 +53,12 @@ class PartsTransformer(SavableTransformer):
         return np.array([f"{name}_{part}" for name, parts in pairs for part in parts], object)
 
 
-class NumberTransformer(SavableTransformer):
+class NumberTransformer(SavableTransformer, abc.ABC):
     """Base class of the transformers of arrays of numbers, which may hold NaN."""
 
+    @abc.abstractmethod
     def _fit_features(self, features: Sequence[Array]) -> None:
         """Set the fitted attributes, given the numbers of every feature without missing values."""
-        raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: TableLike, y: ArrayLike | None = None) -> Self:
