@@ -220,6 +220,7 @@ def test_processes_of_joblib_fit_the_same_and_may_be_killed():
 
 DASK = """
     from dask.distributed import Client, LocalCluster
+    from distributed.client import FutureCancelledError
 
     def main():
         # Inherited limits would replace those that the cluster sets.
@@ -240,9 +241,12 @@ DASK = """
             assert np.array_equal(client.submit(fitted.predict, X).result(), ensemble.fit(X, y).predict(X))
             print("same")
             estimators = many()
-            fit_while(estimators, lambda: os.kill(found[0][0], signal.SIGKILL))
+            try:
+                fit_while(estimators, lambda: os.kill(found[0][0], signal.SIGKILL))
+            except FutureCancelledError as error:  # that worker alone had the arrays
+                fit_others(estimators, error)
             assert np.array_equal(weights(estimators), expected_weights)
-            print("repeated")
+            print("completed")
         # A cluster that is scaled down to none may meanwhile start the killed worker again.
         with LocalCluster(**options | {"n_workers": 0}) as cluster, Client(cluster):
             try:
@@ -258,7 +262,7 @@ DASK = """
 
 @pytest.mark.needs("dask")
 def test_fits_on_a_dask_cluster_are_the_same_and_workers_may_be_killed():
-    assert list_printed(DASK) == ["same", "repeated", "none"]
+    assert list_printed(DASK) == ["same", "completed", "none"]
 
 
 RAY = """
