@@ -276,7 +276,8 @@ class NumbaTrainer(StepTrainer):
         def make_calls(n_threads: int) -> list[PreparedCall]:
             calls = [call, *(call.copy() for _ in range(1, n_threads))]
             for thread, one in enumerate(calls):
-                one.set(team=Team(thread, n_threads, self._team.barrier))
+                if one.arguments["team"][:2] != (thread, n_threads):
+                    one.set(team=Team(thread, n_threads, self._team.barrier))
             return calls
 
         return self._calls.run(make_calls, self._team.barrier)

@@ -32,13 +32,7 @@ from ..losses import Poisson, SigmoidBinaryCrossEntropy, SoftmaxCrossEntropy, Sq
 from ..network.description import Network
 from ..optimizers import LBFGS, Minimiser, Optimizer
 from ..schedules import resolve_schedule
-from ..system.generators import (
-    claim_random,
-    is_twister,
-    make_random,
-    read_generator_state,
-    write_generator_state,
-)
+from ..system.generators import TwisterState, claim_random, is_twister, make_random
 from ..system.messages import warn
 from ..system.sklearn_internals import get_callbacks
 from ..system.validation import Array
@@ -260,7 +254,7 @@ class _Fit(Hook):
     def run(self, callback_data: dict[str, Any]) -> None:
         estimator, state, job = self.estimator, self.state, self.job
         estimator.n_iter_ = 0
-        self._generator = self._make_generator() if job.shuffled else None
+        self._generator = TwisterState(self._make_generator()) if job.shuffled else None
         if self._is_lbfgs:
             state.optimizer = job.optimizer
         else:
@@ -374,7 +368,7 @@ class _Fit(Hook):
     def before_chunk(self, training: Training) -> None:
         """Lend the generator to the kernels, which draw the orders."""
         if self._generator is not None:
-            self.state.trained_memory.generator[...] = read_generator_state(self._generator)
+            self.state.trained_memory.generator[...] = self._generator.read()
 
     def record_chunk(self, training: Training) -> None:
         """Take the generator back, and update the curves and the numbers of epochs, steps and samples."""
@@ -385,7 +379,7 @@ class _Fit(Hook):
                 estimator.n_iter_, estimator.loss_ = n_passes, training.trainer.objective + self._offset
             return
         if self._generator is not None:
-            write_generator_state(self._generator, state.trained_memory.generator)
+            self._generator.write(state.trained_memory.generator)
         state.n_steps = training.job.steps_before + n_passes * training.job.n_batches
         new = training.trainer.records.losses[self._n_read : n_passes]
         self._n_read = n_passes

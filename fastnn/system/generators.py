@@ -56,25 +56,26 @@ def is_twister(random: np.random.RandomState) -> bool:
     return isinstance(random._bit_generator, np.random.MT19937)
 
 
-def _view_words(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """Return a view (625,) of a twister's words and position, valid while `random` exists.
+class TwisterState:
+    """Access to the state (625,) of a ``RandomState``: words of its Mersenne Twister, and the position."""
 
-    NumPy documents the address alone; that the words come first, then the position, holds for every release.
-    """
-    address = random._bit_generator.ctypes.state_address
-    return np.frombuffer(memoryview((ctypes.c_uint32 * (WORDS + 1)).from_address(address)), np.uint32)
+    def __init__(self, random: np.random.RandomState) -> None:
+        self._random, self._lock = random, random._bit_generator.lock
+        # NumPy documents the address alone; that the words come first, then the position, holds for every
+        # release. The view is valid while `random` exists.
+        address = random._bit_generator.ctypes.state_address
+        words = (ctypes.c_uint32 * (WORDS + 1)).from_address(address)
+        self._words = np.frombuffer(memoryview(words), np.uint32)
 
+    def read(self) -> NDArray[np.uint32]:
+        """Return a copy of the state."""
+        with self._lock:
+            return self._words.copy()
 
-def read_generator_state(random: np.random.RandomState) -> NDArray[np.uint32]:
-    """Return the state (625,) of a ``RandomState``: the words of its Mersenne Twister, and the position."""
-    with random._bit_generator.lock:
-        return _view_words(random).copy()
-
-
-def write_generator_state(random: np.random.RandomState, generator: NDArray[np.uint32]) -> None:
-    """Set a ``RandomState`` to `generator`, a result of `read_generator_state`."""
-    with random._bit_generator.lock:
-        _view_words(random)[...] = generator
+    def write(self, state: NDArray[np.uint32]) -> None:
+        """Set the state to a result of `read`."""
+        with self._lock:
+            self._words[...] = state
 
 
 class _Claim:

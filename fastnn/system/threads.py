@@ -150,18 +150,24 @@ _budget = _Budget()
 
 
 @contextmanager
-def _try_acquire_cores(most: int) -> Iterator[int]:
-    """Acquire the free cores, up to `most`, for the body of a `with`; yield their number, perhaps 0.
+def acquire_cores(most: int, waits: bool = True) -> Iterator[int]:
+    """Acquire the free cores, up to `most`, for the body of a `with`; yield their number.
 
-    Interrupts are held until the cores are released: an exception in between would lose the cores.
+    The context waits until at least one is free, or yields 0 if not `waits`. Interrupts are held until the
+    cores are released, because an exception in between would lose the cores, but not while waiting.
     """
     count = 0
     with defer_signals():
         try:
             with _budget.lock:
                 # One core is there for a call alone: counting takes longer than a prediction of a few rows.
-                is_alone = most == 1 and not _budget.in_use
-                count = 1 if is_alone else max(0, min(most, count_cores() - _budget.in_use))
+                count = int(most == 1 and not _budget.in_use)
+                while not count:
+                    count = max(0, min(most, count_cores() - _budget.in_use))
+                    if count or not waits:
+                        break
+                    with let_interrupts_through():
+                        _budget.changed.wait()
                 _budget.in_use += count
             yield count
         finally:
@@ -171,29 +177,12 @@ def _try_acquire_cores(most: int) -> Iterator[int]:
 
 
 @contextmanager
-def acquire_cores(most: int) -> Iterator[int]:
-    """Acquire the free cores, up to `most`, for the body of a `with`; wait until at least one is free.
-
-    Interrupts are held in the body (`defer_signals`), but not while waiting.
-    """
-    while True:
-        with _try_acquire_cores(most) as count:
-            if count:
-                yield count
-                return
-        with _budget.lock:
-            while count_cores() - _budget.in_use < 1:
-                with let_interrupts_through():
-                    _budget.changed.wait()
-
-
-@contextmanager
 def acquire_spare_cores(most: int) -> Iterator[int]:
     """Acquire the free cores, up to `most`, without waiting; yield 1, beyond the budget, if none is free.
 
     Unlike `acquire_cores`, this context may be nested in another that holds cores already.
     """
-    with _try_acquire_cores(most) as count:
+    with acquire_cores(most, waits=False) as count:
         yield max(1, count)
 
 

@@ -111,7 +111,7 @@ class PrintLoss(Hook):
         self._loss, self._every = loss, every
 
     def next_stop(self, training: Training) -> int:
-        return min(-(-training.n_passes // self._every) * self._every + 1, training.job.num_passes)
+        return training.find_next(self._every)
 
     def at_stop(self, training: Training) -> None:
         last = training.n_passes - 1
@@ -125,7 +125,7 @@ class AtKeptEpochs(Hook, ABC):
     measures = True
 
     def next_stop(self, training: Training) -> int:
-        return int(training.job.kept[training.n_records]) + 1
+        return training.find_next(training.job.record_every)
 
     def at_stop(self, training: Training) -> None:
         record = training.job.record(training.n_passes - 1)

@@ -10,9 +10,9 @@ training would not do it. The loop then calls the `end` of every hook.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +29,7 @@ Result = TypeVar("Result")
 
 
 class Hook:
-    """Base class of the hooks of a training. The loop calls every method; the defaults do nothing."""
+    """Base class of the hooks of a training. The defaults of all methods change nothing."""
 
     # True if `at_stop` measures the epoch that has ended, such as its validation loss: these hooks come
     # first, and Ctrl-C waits for them.
@@ -77,45 +77,56 @@ class Training:
 
     def __init__(self, trainer: Trainer, job: Job, hooks: Iterable[Hook] = ()) -> None:
         self.trainer, self.job, self.hooks = trainer, job, tuple(hooks)
+        self.n_passes = trainer.n_passes  # number of whole epochs done
         self.stopped = False  # True after a hook has ended the training
         self.has_begun = False  # True after the `begin` of every hook
+        # True if the optimizer is a `Minimiser`, whose epochs are iterations without a learning rate.
+        self.is_minimisation = isinstance(job.optimizer, Minimiser)
+        self._next_stop, self._next_step = self._list_methods("next_stop"), self._list_methods("next_step")
+        self._before, self._record = self._list_methods("before_chunk"), self._list_methods("record_chunk")
+        self._measure, self._act = self._list_methods("at_stop", True), self._list_methods("at_stop", False)
+        self._after = self._list_methods("after_chunk")
 
-    @property
-    def n_passes(self) -> int:
-        """Number of whole epochs done."""
-        return self.trainer.n_passes
-
-    @property
-    def is_minimisation(self) -> bool:
-        """True if the optimizer is a `Minimiser`, whose epochs are iterations without a learning rate."""
-        return isinstance(self.job.optimizer, Minimiser)
+    def _list_methods(self, name: str, measures: bool | None = None) -> list[Callable[[Training], Any]]:
+        """Return the methods of the hooks that define one: a chunk of a small network takes microseconds."""
+        return [
+            getattr(hook, name)
+            for hook in self.hooks
+            if getattr(type(hook), name) is not getattr(Hook, name) and measures in (None, hook.measures)
+        ]
 
     def advance(self) -> None:
         """Run one chunk, and call the hooks; raise DivergenceError before a step that is not finite."""
-        trainer, hooks = self.trainer, self.hooks
-        stop = min((hook.next_stop(self) for hook in hooks), default=self.job.num_passes)
-        steps = [step for hook in hooks if (step := hook.next_step(self)) is not None]
-        for hook in hooks:
-            hook.before_chunk(self)
+        trainer = self.trainer
+        stop = min((find(self) for find in self._next_stop), default=self.job.num_passes)
+        steps = [step for find in self._next_step if (step := find(self)) is not None]
+        for prepare in self._before:
+            prepare(self)
         with defer_signals():
             try:
                 is_finite = trainer.run(stop, min(steps, default=None))
             finally:
-                for hook in hooks:
-                    hook.record_chunk(self)
-            is_at_stop = is_finite and trainer.n_passes == stop
-            for hook in hooks:
-                if is_at_stop and hook.measures:
-                    hook.at_stop(self)
+                self.n_passes = trainer.n_passes
+                for record in self._record:
+                    record(self)
+            is_at_stop = is_finite and self.n_passes == stop
+            if is_at_stop:
+                for measure in self._measure:
+                    measure(self)
         if not is_finite:
-            for hook in hooks:
+            for hook in self.hooks:
                 hook.diverged(self)
             raise self.divergence(trainer.non_finite)
-        for hook in hooks:
-            if is_at_stop and not hook.measures:
-                hook.at_stop(self)
-            if hook.after_chunk(self):
+        if is_at_stop:
+            for act in self._act:
+                act(self)
+        for act in self._after:
+            if act(self):
                 self.stopped = True
+
+    def find_next(self, every: int) -> int:
+        """Return the number of epochs done after the next of epoch 0, every `every`-th and the last one."""
+        return min(-(-self.n_passes // every) * every + 1, self.job.num_passes)
 
     # --- measurements --------------------------------------------------------------------------------
 
@@ -188,7 +199,7 @@ def run_chunks(trainer: Trainer, job: Job, hooks: Iterable[Hook]) -> Generator[N
         for hook in training.hooks:
             hook.begin(training)
         training.has_begun = True
-        while trainer.n_passes < job.num_passes and not (training.stopped or trainer.halted):
+        while training.n_passes < job.num_passes and not (training.stopped or trainer.halted):
             yield
             training.advance()
     finally:

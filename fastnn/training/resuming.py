@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from ..engine.job import Job
 from ..saving.files import load
 from ..system.files import check_file_name
-from ..system.generators import draw_seed, make_random, read_generator_state, resolve_random_state
+from ..system.generators import TwisterState, draw_seed, make_random, resolve_random_state
 from ..system.validation import Array, all_finite, short_repr
 from .checkpoint import Checkpoint
 from .options import TrainOptions
@@ -49,7 +49,7 @@ def find_start(model: Model, job: Job, options: TrainOptions) -> StartPoint:
     generator = None
     if (job.shuffled or model._network.dropout) and (found is None or is_seeded):
         job = replace(job, seed=draw_seed(random))
-        generator = read_generator_state(make_random([job.seed >> 32, job.seed % 2**32]))
+        generator = TwisterState(make_random([job.seed >> 32, job.seed % 2**32])).read()
     model._make_writeable()
     state, parameters, statistics = None, model._parameters, model._statistics
     if found is not None:

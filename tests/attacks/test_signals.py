@@ -45,17 +45,17 @@ def test_calls_survive_signals_and_processes_at_any_moment(tmp_path, disturbance
 def test_an_interrupt_waits_for_the_outer_context_but_not_in_users_code():
     done = []
 
-    @defer_signals(lambda: done.append("noted"))
     def work():
-        with defer_signals():
-            signal.raise_signal(signal.SIGINT)
-            done.append("inner")
-        done.append("outer")
+        with defer_signals(lambda: done.append("noted")):
+            with defer_signals():
+                signal.raise_signal(signal.SIGINT)
+                done.append("inner")
+            done.append("outer")
 
     with pytest.raises(KeyboardInterrupt):
         work()
     assert done == ["noted", "inner", "outer"]
-    threading.Thread(target=defer_signals().__enter__).start()  # does nothing in other threads
+    threading.Thread(target=lambda: defer_signals().__enter__()).start()  # does nothing in other threads
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     received = []
     old = signal.signal(signal.SIGINT, lambda number, frame: received.append(number))

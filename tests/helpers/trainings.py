@@ -6,7 +6,7 @@ from fastnn.engine import get_backend
 from fastnn.engine.compiled_trainer import NumbaTrainer
 from fastnn.engine.job import Job, Memory
 from fastnn.network.description import Network
-from fastnn.system.generators import read_generator_state
+from fastnn.system.generators import TwisterState
 
 
 def first_parameters(network: Network, random: np.random.RandomState, nudge: float = 0.0):
@@ -28,7 +28,7 @@ def begin(backend: str, network: Network, job: Job, nudge: float = 0.0):
     """
     random = np.random.RandomState(0)
     parameters, statistics = first_parameters(network, random, nudge), network.make_statistics()
-    memory = Memory.fresh(network, parameters, job, read_generator_state(random))
+    memory = Memory.fresh(network, parameters, job, TwisterState(random).read())
     trainer = get_backend(backend).trainer(network, parameters, statistics, job, memory)
     running = {
         f"running[{k}]": view for k, view in enumerate(network.running(statistics)) if view is not None

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from strategies import Draw, counts, draws, keys, read_only, seeds, untouched, widths
 
 from fastnn.reference import random as reference
-from fastnn.system.generators import read_generator_state, write_generator_state
+from fastnn.system.generators import TwisterState
 from fastnn_kernels import random as compiled
 
 rates = st.one_of(st.sampled_from([0.0, 0.1, 0.5, 0.999]), st.floats(0, 1, exclude_max=True))
@@ -35,7 +35,7 @@ def test_shuffles_match_numpy(seed, n, n_drawn):
     theirs = np.random.RandomState(seed)
     theirs.randint(0, 2**32, n_drawn, np.uint64)  # begin at any word of the generator
     theirs.normal()  # draws a pair and stores its second number, which must not be lost
-    generators = read_generator_state(theirs), read_generator_state(theirs)
+    generators = TwisterState(theirs).read(), TwisterState(theirs).read()
     orders = [np.arange(n) for _ in range(3)]
     for _ in range(2):
         compiled.shuffle(generators[0], orders[0])
@@ -47,7 +47,7 @@ def test_shuffles_match_numpy(seed, n, n_drawn):
     ours = np.random.RandomState(seed)
     ours.randint(0, 2**32, n_drawn, np.uint64)
     ours.normal()
-    write_generator_state(ours, generators[0])
+    TwisterState(ours).write(generators[0])
     assert [ours.normal(), ours.randint(2**31)] == [theirs.normal(), theirs.randint(2**31)]
 
 

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from types import FrameType
 
 try:
@@ -27,7 +27,7 @@ SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name)
 
 
 class _Hold:
-    """A signal handler that queues signals for the handlers that were installed before.
+    """A context, and a signal handler in it that queues signals for the handlers that were installed before.
 
     Holds may be nested; `outer` is the enclosing hold. `previous` has the earlier handler of each signal. An
     open hold passes signals on at once, and so does a finished one.
@@ -39,6 +39,34 @@ class _Hold:
         self.is_open = False
         self.is_finished = False
         self._pending: list[int] = []
+
+    def __enter__(self) -> None:
+        global _innermost
+        try:
+            _innermost = self
+            for number in SIGNALS:
+                previous = handlers.getsignal(number)
+                # A handler that raised while holds were removed may have left a finished hold: skip it.
+                while isinstance(previous, _Hold) and previous.is_finished:
+                    previous = previous.previous[number]
+                if callable(previous):
+                    self.previous[number] = previous
+                    handlers.signal(number, self)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_: object) -> None:
+        global _innermost
+        _innermost = self.outer
+        # A restored handler may raise before the others are restored: a finished hold passes their signals
+        # on to them.
+        self.is_finished = True
+        try:
+            for number, previous in self.previous.items():
+                handlers.signal(number, previous)
+        finally:
+            self.deliver()
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         if self.is_open or self.is_finished:
@@ -73,46 +101,26 @@ class _Hold:
 _innermost: _Hold | None = None
 
 
+# A training enters it some times per epoch.
+_NOTHING = nullcontext()
+
+
 def _ignore() -> None:
     """Do nothing about a Ctrl-C."""
 
 
-@contextmanager
-def defer_signals(note: Callable[[], object] = _ignore) -> Iterator[None]:
-    """Postpone the Python handlers of Ctrl-C and other signals to the end of the context.
+def defer_signals(note: Callable[[], object] = _ignore) -> AbstractContextManager[None]:
+    """Return a context that postpones the Python handlers of Ctrl-C and other signals to its end.
 
     Use the context for an operation that must not stop half-way, such as moving files, and for an operation
     that `note` can ask to stop. `note` is called at once for each Ctrl-C, but not for other signals; it must
     not acquire a lock, which the interrupted code may hold. In any other thread than the main one the context
     does nothing, since Python runs no signal handlers there; within another such context, nor without `note`.
     """
-    global _innermost
     is_held = _innermost is not None and not _innermost.is_open and note is _ignore
     if is_held or threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    hold = _Hold(note, _innermost)
-    try:
-        _innermost = hold
-        for number in SIGNALS:
-            previous = handlers.getsignal(number)
-            # A handler that raised while holds were removed may have left a finished hold installed: skip it.
-            while isinstance(previous, _Hold) and previous.is_finished:
-                previous = previous.previous[number]
-            if callable(previous):
-                hold.previous[number] = previous
-                handlers.signal(number, hold)
-        yield
-    finally:
-        _innermost = hold.outer
-        # A restored handler may raise before the others are restored: a finished hold passes their signals
-        # on to them.
-        hold.is_finished = True
-        try:
-            for number, previous in hold.previous.items():
-                handlers.signal(number, previous)
-        finally:
-            hold.deliver()
+        return _NOTHING
+    return _Hold(note, _innermost)
 
 
 def deliver_interrupts() -> None:
