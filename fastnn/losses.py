@@ -106,7 +106,7 @@ class Loss(KnowsForeignNames):
     @property
     def is_own(self) -> bool:
         """True for a user's loss, whose formulas are its methods `value` and `slope`."""
-        return hasattr(self, "value") or hasattr(self, "slope")
+        return hasattr(type(self), "value") or hasattr(type(self), "slope")
 
     @property
     def formulas(self) -> Any:

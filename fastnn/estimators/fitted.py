@@ -164,7 +164,7 @@ class FittedNetwork:
 
 def _find_state_kind(optimizer: Optimizer) -> tuple[str, bool]:
     """Return a key that is equal for optimizers that can continue with each other's state."""
-    return optimizer.rule, getattr(optimizer, "rate_in_velocity", False)
+    return optimizer.rule, vars(optimizer).get("rate_in_velocity", False)
 
 
 def begin_state(estimator: BaseMLP, network: Network) -> FittedNetwork:

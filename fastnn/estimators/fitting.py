@@ -381,15 +381,14 @@ class _Fit(Hook):
         if self._generator is not None:
             self._generator.write(state.trained_memory.generator)
         state.n_steps = training.job.steps_before + n_passes * training.job.n_batches
-        new = training.trainer.records.losses[self._n_read : n_passes]
+        new = training.trainer.records.losses[self._n_read : n_passes].tolist()
         self._n_read = n_passes
-        if new.size:
+        if new:
             n_samples, plateau = training.job.n_samples, state.trained_memory.plateau
             if self._is_minimisation:  # other trainers keep the best objective themselves
-                plateau[0] = min(plateau[0], new.min() / n_samples)
-            record_epochs(
-                estimator, state, (new / n_samples + self._offset).tolist(), n_samples, self._offset
-            )
+                plateau[0] = min(plateau[0], min(new) / n_samples)
+            losses = [loss / n_samples + self._offset for loss in new]
+            record_epochs(estimator, state, losses, n_samples, self._offset)
 
     def at_stop(self, training: Training) -> None:
         if self._keeper is not None:

@@ -411,14 +411,26 @@ def register(registry: dict[str, Any], name: str) -> Callable[[K], K]:
 def check_fields(instance: Any) -> None:
     """Check the fields of a dataclass that have a check, and store what the checks return."""
     kind: Any = type(instance)
-    for name, check in list_checks(kind).items():
-        object.__setattr__(instance, name, check(getattr(instance, name), name))
+    checks, defaults = list_checks(kind), _check_defaults(kind)
+    for name, value in vars(instance).items():
+        if name in checks:
+            default, checked = defaults[name]
+            new = checked if value is default else checks[name](value, name)
+            if new is not value:
+                object.__setattr__(instance, name, new)
 
 
 @functools.cache
 def list_checks(kind: Any) -> dict[str, Check]:
     """Return the checks of a dataclass's fields, by their names."""
     return {each.name: each.metadata["check"] for each in fields(kind) if "check" in each.metadata}
+
+
+@functools.cache
+def _check_defaults(kind: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the defaults of a dataclass's fields with a check, and what the checks return for them."""
+    defaults = {each.name: each.default for each in fields(kind)}
+    return {name: (defaults[name], check(defaults[name], name)) for name, check in list_checks(kind).items()}
 
 
 def check_real_array(values: object, name: str) -> NDArray[np.float64]:
