@@ -168,7 +168,12 @@ def check_size(
     """
     n_bytes = get_free_memory() if limit is None else parse_size(limit, arguments[1])
     n_features = source.count_max_features(columns, N_BINS, MAX_CATEGORIES)
-    row = 8 * len(columns) + 4 * n_features * (2 + min(n_networks, count_slots(n_jobs)))
+    texts = 2 * sum(source.text_bytes.get(name, 0) for name in columns)  # pyarrow's and Python's
+    row = (
+        8 * len(columns)
+        + texts // source.n_rows
+        + 4 * n_features * (2 + min(n_networks, count_slots(n_jobs)))
+    )
     n_rows = min(source.n_rows, rows or source.n_rows)
     if n_rows * row > n_bytes:
         raise ValueError(

@@ -230,6 +230,41 @@ def test_columns_of_later_files_are_converted_or_refused(tmp_path):
         fit(tmp_path)
 
 
+@pytest.mark.parametrize("form", ["dictionary", "compressed", "prefixes"])
+@pytest.mark.parametrize("is_stream", [False, True])
+def test_a_small_file_of_long_texts_is_refused_before_they_take_memory(tmp_path, form, is_stream):
+    size, path = 2**18 if form == "dictionary" else 2**12, tmp_path / "a.parquet"
+    texts = pa.DictionaryArray.from_arrays(pa.array(np.zeros(16_384, int)), ["x" * size])
+    texts = texts if form == "dictionary" else texts.cast(pa.string())
+    options = {"prefixes": {"column_encoding": {"x": "DELTA_BYTE_ARRAY"}}}.get(form, {})
+    table = pa.table({"x": texts, "y": np.arange(16_384) % 2 == 0})
+    pq.write_table(table, path, compression="zstd", use_dictionary=form == "dictionary", **options)
+    assert path.stat().st_size < 200_000
+    peak = pa.default_memory_pool().max_memory()
+    with pytest.raises(ValueError, match=r"a\.parquet unpacks to more than 100 times its size: if"):
+        Source.read_stream(io.BytesIO(path.read_bytes()), "a.parquet").read(["x"]) if is_stream else fit(
+            path, "y"
+        )
+    assert pa.default_memory_pool().max_memory() < max(peak, 2**28)
+    if form == "dictionary":
+        assert Source.open(path).read(["x"], np.arange(3))["x"].to_pylist() == ["x" * size] * 3
+
+
+def test_batches_are_limited_by_bytes(tmp_path):
+    """Texts of a dictionary are counted row by row, and other columns by the file's bytes per row."""
+    path, texts = tmp_path / "a.parquet", ["x" * 2**20, None, *"ab" * 10]
+    codes = np.r_[np.zeros(70, int), np.arange(22)]
+    noise = np.random.RandomState(0).bytes(2**25)
+    columns = {"x": pa.DictionaryArray.from_arrays(codes, texts).cast(pa.large_string()), "y": [noise] * 92}
+    columns["y"][5:] = [noise[:9]] * 87
+    pq.write_table(pa.table(columns), path, row_group_size=92)
+    source = Source.open(path)
+    batches = [batch for columns in (["x"], ["y"]) for batch in source.read_batches(columns)]
+    assert sum(map(len, batches)) == 2 * 92
+    assert max(batch.nbytes for batch in batches) <= 2**25 + 2**20
+    assert pa.Table.from_batches(batches[:1]).schema == pa.schema({"x": pa.large_string()})
+
+
 def test_damaged_columns_are_named(tmp_path):
     path = write(table(3000).round({"noise": 3}), tmp_path / "a.parquet", 1500)
     group = pq.ParquetFile(path).metadata.row_group(1)

@@ -40,7 +40,7 @@ class TableInPieces:
         """Return the pyarrow Schema of columns to copy; None if the table is not a Parquet file."""
         if self._read is not None or not names:
             return None
-        return import_arrow().schema(map(self._source.dataset.schema.field, names))
+        return import_arrow().schema(map(self._source.schema.field, names))
 
     def read_pieces(self, names: Sequence[str], kept: Sequence[str]) -> Iterator[tuple[ReadTable, DataFrame]]:
         """Yield all rows in their order, as tables with the columns `names`, and the columns `kept` to copy.

@@ -28,9 +28,11 @@ from ...system.messages import join_names, note_renamed_columns, pluralize
 from ...system.targets import MAX_CLASSES
 from ...system.validation import short_repr
 from ..parquet import (
+    MAX_RATIO,
     PARQUET,
     Source,
     draw_rows,
+    find_max_unpacked,
     get_first_line,
     import_arrow,
     is_parquet,
@@ -43,8 +45,6 @@ from .options import ReadOptions
 
 # Number of bytes at the beginning of a file that determine its form.
 HEAD = 256 * 1024
-# Largest number of unpacked bytes of a compressed file, and their ratio to the packed bytes of larger files.
-MAX_UNPACKED, MAX_RATIO = 1 << 25, 100
 # First bytes of compressed files, and the functions that open what such a file holds.
 UNPACKERS: dict[bytes, Callable[[BinaryIO], Any]] = {
     b"\x1f\x8b": gzip.open,
@@ -147,7 +147,7 @@ def read_table(
             if not head.strip():
                 raise ValueError(f"{name} is empty")
             if head.startswith(PARQUET):
-                read = _read_parquet(_read_stream(file, name), columns, rows, random)
+                read = _read_parquet(Source.read_stream(file, name), columns, rows, random)
             else:
                 read = _read_csv(file, head, name, options, columns)
                 n_rows = len(read.frame)
@@ -205,7 +205,7 @@ class _Unpacking(io.RawIOBase):
     def __init__(self, file: CsvFile) -> None:
         assert file.unpack is not None
         self._name = file.name
-        self._n_left = max(MAX_UNPACKED, MAX_RATIO * file.file.seek(0, os.SEEK_END))
+        self._n_left = find_max_unpacked(file.file.seek(0, os.SEEK_END))
         file.file.seek(0)
         self._file = file.unpack(file.file)
 
@@ -223,15 +223,6 @@ class _Unpacking(io.RawIOBase):
             )
         buffer[: len(found)] = found
         return len(found)
-
-
-def _read_stream(file: BinaryIO, name: str) -> Source:
-    arrow = import_arrow()
-    parquet, datasets = import_arrow("pyarrow.parquet"), import_arrow("pyarrow.dataset")
-    try:
-        return Source(datasets.dataset(parquet.read_table(file)), name)
-    except arrow.ArrowException as error:
-        raise ValueError(f"{name} is a damaged Parquet file: {get_first_line(error)}") from None
 
 
 def _read_parquet(

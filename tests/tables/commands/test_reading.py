@@ -86,7 +86,7 @@ def test_little_of_a_compressed_file_is_unpacked_to_find_its_form(packed, path):
 
 
 def test_a_small_file_that_unpacks_to_a_large_one_is_refused(path, monkeypatch):
-    monkeypatch.setattr(reading, "MAX_UNPACKED", 1 << 20)
+    monkeypatch.setattr("fastnn.tables.parquet.MAX_UNPACKED", 1 << 20)
     path.write_bytes(gzip.compress(b"1\n" * (1 << 20)))
     with pytest.raises(ValueError, match=r"t\.csv unpacks to more than 100 times its size: .* unpack it"):
         read(path)
