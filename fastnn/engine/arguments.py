@@ -12,19 +12,17 @@ import numpy as np
 from fastnn_kernels.calls.formulas import backward_pointer, update_pointer
 from fastnn_kernels.calls.training import (
     BLOCK,
-    COUNTER_DISTANCE,
     N_PARTS,
     PANEL_LINES,
     Data,
     GradientPointers,
-    Team,
     TrainingSettings,
     Workspace,
     gradient_pointers,
 )
 from fastnn_kernels.compiler.entry import FunctionPointer
 
-from ..network.description import Array, Network, allocate_empty, allocate_zeros
+from ..network.description import Array, Network, allocate_empty
 from . import limits
 from .arrays import average_row_values, make_csr_table
 from .job import Job
@@ -160,11 +158,6 @@ def make_training_workspace(
         sums=sums,
         finite=np.ones(n_threads, np.int64),
     )
-
-
-def make_team(n_threads: int) -> Team:
-    """Return the team of one thread, with a barrier for up to `n_threads`."""
-    return Team(0, 1, allocate_zeros(n_threads * COUNTER_DISTANCE, np.int64))
 
 
 def allocate_distant_rows(n_rows: int, size: int, dtype: np.dtype) -> Array:

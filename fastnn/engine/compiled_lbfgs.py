@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import numpy as np
 
 from fastnn_kernels.calls import lbfgs
-from fastnn_kernels.calls.training import Team
 from fastnn_kernels.compiler.entry import PreparedCall
+from fastnn_kernels.compiler.interrupts import defer_signals
 
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from ..optimizers import LBFGS
@@ -19,7 +18,6 @@ from .arguments import (
     divide_step,
     get_job_pointers,
     make_kernel_settings,
-    make_team,
     make_tile_data,
     make_training_workspace,
 )
@@ -80,12 +78,11 @@ class NumbaLBFGSTrainer(MinimisingTrainer):
         )
         if memory is not None:
             self._restore_memory(memory, n_before)
-        self._team = make_team(self._calls.max_threads)
         pointers = get_job_pointers(network, job, by_units=False)
         self._loss = pointers.functions.loss_backward
         self._call = PreparedCall(
             lbfgs.lbfgs_iterations(job.is_sparse, network.dtype),
-            team=self._team,
+            team=self._calls.team,
             pointers=lbfgs.LBFGSPointers(pointers, lbfgs.advance_pointer()),
             plan=network.training_layout.plan,
             state=self._state,
@@ -192,14 +189,10 @@ class NumbaLBFGSTrainer(MinimisingTrainer):
         before, started = self._n_evaluations, time.perf_counter()
         last_pass = self._job.last_step(last_pass, last_step)  # an iteration is a step and an epoch
         self._call.set(iterations=lbfgs.Iterations(last_pass, self._calls.n_steps))
-
-        def make_calls(n_threads: int) -> list[Callable[[], None]]:
-            calls = [self._call, *(self._call.copy() for _ in range(1, n_threads))]
-            for thread, call in enumerate(calls):
-                call.set(team=Team(thread, n_threads, self._team.barrier))
-            return [self._advance, *calls[1:]]
-
-        self._calls.run(make_calls, self._team.barrier)
+        state = self._state
+        with defer_signals():  # Ctrl-C leaves no result of a call behind
+            self.non_finite = NON_FINITE[self._calls.run(self._call)]
+            self.objective = float(state.losses[2] if self.n_steps else state.minimiser.numbers[lbfgs.VALUE])
         self._calls.note(self._n_evaluations - before, time.perf_counter() - started)
         try:
             raise_loss_error(self._loss)
@@ -207,12 +200,3 @@ class NumbaLBFGSTrainer(MinimisingTrainer):
             self.non_finite = "the loss"
             raise
         return not self.non_finite
-
-    def _advance(self) -> None:
-        """Call the kernel as the first thread, and keep its result.
-
-        Ctrl-C is raised before `SharedCalls.run` returns.
-        """
-        self.non_finite = NON_FINITE[self._call()]
-        state = self._state
-        self.objective = float(state.losses[2] if self.n_steps else state.minimiser.numbers[lbfgs.VALUE])

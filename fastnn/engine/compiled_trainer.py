@@ -15,7 +15,6 @@ from fastnn_kernels.calls.training import (
     State,
     StepPointers,
     Steps,
-    Team,
     find_used_options,
     option_pointers,
     training_loop,
@@ -36,7 +35,6 @@ from .arguments import (
     get_job_update,
     is_by_rows,
     make_kernel_settings,
-    make_team,
     make_tile_data,
     make_training_workspace,
 )
@@ -100,7 +98,6 @@ class NumbaTrainer(StepTrainer):
         self._coefficients: tuple[Array, int]  # of these steps, and the first of them
         self._single: Array | None = None  # the coefficients (1, C) of `single_step`
         self._work = make_training_workspace(network, job, width, n_threads, by_units)
-        self._team = make_team(n_threads)
         self._width = width  # of the tiles that the workspace was made for
         # Calls end between steps, so the gradients need no copy.
         changing = self._state._replace(gradients=np.empty(0))
@@ -243,7 +240,7 @@ class NumbaTrainer(StepTrainer):
         if self._prepared is None:
             with let_interrupts_through():  # kernels may be compiled, for seconds
                 given = {
-                    "team": self._team,
+                    "team": self._calls.team,
                     "pointers": self._pointers,
                     "plan": self._network.training_layout.plan,
                     "state": self._state,
@@ -272,12 +269,4 @@ class NumbaTrainer(StepTrainer):
             steps = range(step, step + count) if is_constant else range(0)
         call = self._prepare_call(steps=Steps(*self._coefficients, step + n_steps))
         self._prepared_steps = steps
-
-        def make_calls(n_threads: int) -> list[PreparedCall]:
-            calls = [call, *(call.copy() for _ in range(1, n_threads))]
-            for thread, one in enumerate(calls):
-                if one.arguments["team"][:2] != (thread, n_threads):
-                    one.set(team=Team(thread, n_threads, self._team.barrier))
-            return calls
-
-        return self._calls.run(make_calls, self._team.barrier)
+        return self._calls.run(call)

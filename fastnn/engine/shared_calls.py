@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import TypeVar
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from fastnn_kernels.calls.training import COUNTER_DISTANCE, Team
+from fastnn_kernels.compiler.entry import PreparedCall
 from fastnn_kernels.compiler.interrupts import defer_signals
 
+from ..network.description import allocate_zeros
 from ..system import threads
 from ..system.threads import CorePlaces, acquire_cores, start_pool
 from . import limits
 from .thread_choice import ThreadChoice
-
-T = TypeVar("T")
 
 
 class SharedCalls:
@@ -36,6 +36,8 @@ class SharedCalls:
         self.max_threads = min(n_threads or most, most)
         if self.max_threads > 1:
             self.max_threads = min(self.max_threads, threads.count_cores())
+        # Team of one thread, with the barrier of all.
+        self.team = Team(0, 1, allocate_zeros(self.max_threads * COUNTER_DISTANCE, np.int64))
         self.n_running = 1  # threads that the last call ran on: every call takes only cores that are free
         self.n_steps = max(1, int(limits.FIRST_CALL_OPERATIONS / operations))  # of the next call
         self._n_threads = self.max_threads  # of the next call
@@ -48,13 +50,11 @@ class SharedCalls:
         self._pool: ThreadPoolExecutor | None = None
         self._process = os.getpid()  # ID of the process that has the pool's threads
 
-    def run(self, make_calls: Callable[[int], Sequence[Callable[[], T]]], barrier: NDArray[np.int64]) -> T:
-        """Run one call on free cores, and return the result of the calling thread.
+    def run(self, call: PreparedCall) -> Any:
+        """Run a call of the loop on free cores, and return the result of the calling thread.
 
-        `make_calls` is a function of a number n of threads that returns n functions without arguments: the
-        call of the loop by each thread, the calling thread's first. They wait for each other at the counters
-        of `barrier`, the same number for each of `max_threads` (`barrier.wait`). Signals wait until the end,
-        where Ctrl-C is raised: neither a kernel nor the pool is left halfway.
+        The argument `team` of the kernel is set for each thread. Signals wait until the end, where Ctrl-C is
+        raised: neither a kernel nor the pool is left halfway.
         """
         if self._process != os.getpid():  # this process is a fork: it lacks the pool's threads
             self._pool, self._process = None, os.getpid()
@@ -65,9 +65,9 @@ class SharedCalls:
                 except RuntimeError:  # no more threads are available, or the interpreter is exiting
                     self._use_one_thread()
             if n_threads > 1 and self._pool is not None:
-                return self._run_together(make_calls, n_threads, self._pool, barrier)
+                return self._run_together(call, n_threads, self._pool)
             self.n_running = 1
-            return make_calls(1)[0]()
+            return self._run_alone(call)
 
     def close(self) -> None:
         """Let the threads of the pool end; a later call starts others."""
@@ -93,22 +93,24 @@ class SharedCalls:
     def _use_one_thread(self) -> None:
         self._n_threads, self.n_running, self._pool, self._choice = 1, 1, None, None
 
-    def _run_together(
-        self,
-        make_calls: Callable[[int], Sequence[Callable[[], T]]],
-        n_threads: int,
-        pool: ThreadPoolExecutor,
-        barrier: NDArray[np.int64],
-    ) -> T:
+    def _run_alone(self, call: PreparedCall) -> Any:
+        if call.arguments["team"] is not self.team:
+            call.set(team=self.team)
+        return call()
+
+    def _run_together(self, call: PreparedCall, n_threads: int, pool: ThreadPoolExecutor) -> Any:
         # The last call may have run on fewer threads: let all of them count from 0 at the kernel's barriers.
+        barrier = self.team.barrier
         barrier[...] = 0
         counters = barrier.reshape(self.max_threads, -1)
         # The kernel's threads wait for each other at barriers: start only when all of them are submitted.
         all_submitted: Future[bool] = Future()
-        calls = make_calls(n_threads)
+        calls = [call, *(call.copy() for _ in range(1, n_threads))]
+        for thread, one in enumerate(calls):
+            one.set(team=Team(thread, n_threads, barrier))
         places = CorePlaces()
 
-        def share(thread: int) -> T:
+        def share(thread: int) -> Any:
             try:
                 if thread > 0:
                     with suppress(MemoryError):  # the thread then computes where it is
@@ -129,7 +131,7 @@ class SharedCalls:
             except RuntimeError:  # the interpreter is exiting: continue on this thread alone
                 all_submitted.set_result(False)
                 self._use_one_thread()
-                return make_calls(1)[0]()
+                return self._run_alone(call)
             except BaseException:  # no memory
                 all_submitted.set_result(False)
                 raise
