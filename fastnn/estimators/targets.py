@@ -35,6 +35,34 @@ FLOATS = (np.float64, np.float32)
 _NO_TARGETS = object()
 
 
+def check_texts(y: Array) -> None:
+    """Raise ValueError if some of the classes are text, and others are not, as missing values and numbers."""
+    if y.dtype.kind != "O":
+        return
+    others = [value for value in y.flat if not isinstance(value, str)]
+    if 0 < len(others) < y.size:
+        raise ValueError(
+            f"y holds text and {short_repr(others[0])}, but classes are all text or all integers: write them "
+            "as text, and leave out rows without a class"
+        )
+
+
+def check_no_times(y: Array) -> None:
+    """Raise ValueError if a regressor's targets are dates or durations, which need a unit to be numbers."""
+    kinds = {type(value) for value in y.flat} if y.dtype.kind == "O" else {y.dtype.type}
+    if any(issubclass(kind, datetime.timedelta | np.timedelta64) for kind in kinds):
+        raise ValueError(
+            "y holds durations, but a regressor predicts numbers: choose their unit, for instance days, "
+            "y = np.asarray(y, 'm8[us]') / np.timedelta64(1, 'D')"
+        )
+    if any(issubclass(kind, datetime.date | np.datetime64) for kind in kinds):
+        raise ValueError(
+            "y holds dates, but a regressor predicts numbers: choose their beginning and unit, for instance "
+            "days since 2000, y = (np.asarray(y, 'M8[us]') - np.datetime64('2000-01-01')) / "
+            "np.timedelta64(1, 'D')"
+        )
+
+
 class Targets(SavableAttributes, ABC):
     """Checks of X, y and the sample weights, and what files hold; base class of the estimators of arrays."""
 
@@ -42,6 +70,8 @@ class Targets(SavableAttributes, ABC):
     _SAVED: ClassVar[tuple[str, ...]] = ("_has_labels", "_is_sparse", "_state")
     # Arguments for scikit-learn's `validate_data` that concern y.
     _target_checks: ClassVar[dict[str, Any]] = {}
+    # Function that raises ValueError for an array of objects that cannot be targets, such as dates.
+    _check_objects: ClassVar[staticmethod[[Array], None]]
 
     def _store_arguments(self, arguments: dict[str, Any]) -> None:
         """Set the arguments of `__init__`, which are its `locals()`, as attributes of the same names."""
@@ -75,11 +105,6 @@ class Targets(SavableAttributes, ABC):
                 raise
             kind = "TabularClassifier" if is_classifier(self) else "TabularRegressor"
             raise ValueError(f"{error}\nfastnn.{kind} takes tables with missing values and text.") from None
-
-    @staticmethod
-    @abstractmethod
-    def _check_objects(y: Array) -> None:
-        """Raise ValueError if y is an array of objects that cannot be targets, such as dates."""
 
     @staticmethod
     def _validate_weights(sample_weight: Weights, X: Any) -> NDArray[np.float64]:
@@ -145,10 +170,7 @@ class ClassTargets(Targets):
     _has_labels: bool
     # True if the labels in `fit` were a sparse matrix: predictions are then sparse too.
     _is_sparse: bool
-
-    @staticmethod
-    def _check_objects(y: Array) -> None:
-        check_texts(y)
+    _check_objects = staticmethod(check_texts)
 
     def _check_targets(self, y: Any, use: str) -> Array:
         if use in ("new", "first"):
@@ -299,18 +321,6 @@ def _find_classes(y: Array) -> tuple[bool, Array]:
     return has_labels, np.arange(y.shape[1]) if has_labels else unique_labels(y)
 
 
-def check_texts(y: Array) -> None:
-    """Raise ValueError if some of the classes are text, and others are not, as missing values and numbers."""
-    if y.dtype.kind != "O":
-        return
-    others = [value for value in y.flat if not isinstance(value, str)]
-    if 0 < len(others) < y.size:
-        raise ValueError(
-            f"y holds text and {short_repr(others[0])}, but classes are all text or all integers: write them "
-            "as text, and leave out rows without a class"
-        )
-
-
 def check_class_weights(class_weight: dict[Any, float], classes: Array) -> Array:
     """Return the weights (n_classes,) of classes by a dict; classes that the dict lacks have the weight 1."""
     message = f"class_weight must hold finite numbers of at least 0, got {class_weight!r}"
@@ -326,10 +336,7 @@ class NumberTargets(Targets):
     """Targets that are numbers, one or several per sample."""
 
     _target_checks: ClassVar[dict[str, Any]] = {"y_numeric": True}
-
-    @staticmethod
-    def _check_objects(y: Array) -> None:
-        check_no_times(y)
+    _check_objects = staticmethod(check_no_times)
 
     def _check_targets(self, y: Array, use: str) -> Array:
         check_no_times(y)
@@ -399,19 +406,3 @@ def check_numbers(y: Array) -> NDArray[np.float64]:
                 "or fit a classifier to classes"
             ) from None
     return check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
-
-
-def check_no_times(y: Array) -> None:
-    """Raise ValueError if a regressor's targets are dates or durations, which need a unit to be numbers."""
-    kinds = {type(value) for value in y.flat} if y.dtype.kind == "O" else {y.dtype.type}
-    if any(issubclass(kind, datetime.timedelta | np.timedelta64) for kind in kinds):
-        raise ValueError(
-            "y holds durations, but a regressor predicts numbers: choose their unit, for instance days, "
-            "y = np.asarray(y, 'm8[us]') / np.timedelta64(1, 'D')"
-        )
-    if any(issubclass(kind, datetime.date | np.datetime64) for kind in kinds):
-        raise ValueError(
-            "y holds dates, but a regressor predicts numbers: choose their beginning and unit, for instance "
-            "days since 2000, y = (np.asarray(y, 'M8[us]') - np.datetime64('2000-01-01')) / "
-            "np.timedelta64(1, 'D')"
-        )
