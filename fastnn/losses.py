@@ -156,10 +156,8 @@ class Loss(KnowsForeignNames):
         ----------
         y : array-like
             Labels or targets of the samples.
-        n_samples : int
-            Number of samples.
-        n_outputs : int
-            Number of outputs of the network.
+        n_samples, n_outputs : int
+            Numbers of samples, and of outputs of the network.
         dtype : numpy.dtype
             Dtype of the network.
         name : str, default "y"
@@ -173,8 +171,7 @@ class Loss(KnowsForeignNames):
         Raises
         ------
         ValueError
-            If the number of labels or targets is wrong, or one is out of bounds; the message names the first
-            such target.
+            If the number of targets is wrong, or one is out of bounds; the message names the first.
         """
         if y is None:
             raise ValueError(f"{name} is missing, got None: pass a label or target for every sample")
@@ -214,11 +211,6 @@ class SoftmaxCrossEntropy(Loss):
     label_smoothing : float, default 0.0
         Fraction of the target that is spread evenly over all classes, from 0 to 1.
 
-    Raises
-    ------
-    ValueError
-        If `label_smoothing` is not from 0 to 1.
-
     Examples
     --------
     >>> import fastnn
@@ -244,11 +236,6 @@ class MulticlassHinge(Loss):
     ----------
     margin : float, default 1.0
         Margin by which the score of the label should exceed the others, above 0.
-
-    Raises
-    ------
-    ValueError
-        If `margin` is not above 0.
 
     Examples
     --------
@@ -320,11 +307,6 @@ class Huber(Loss):
     delta : float, default 1.0
         Error at which the loss becomes linear, above 0, in units of the targets.
 
-    Raises
-    ------
-    ValueError
-        If `delta` is not above 0.
-
     Examples
     --------
     >>> import fastnn
@@ -347,11 +329,6 @@ class Quantile(Loss):
     quantile : float, default 0.5
         Fraction of the targets that lie below the prediction, above 0 and below 1.
 
-    Raises
-    ------
-    ValueError
-        If `quantile` is not between 0 and 1, both excluded.
-
     Examples
     --------
     >>> import fastnn
@@ -373,11 +350,6 @@ class Hinge(Loss):
     ----------
     margin : float, default 1.0
         Score of the right sign from which the loss is 0, above 0.
-
-    Raises
-    ------
-    ValueError
-        If `margin` is not above 0.
 
     Examples
     --------

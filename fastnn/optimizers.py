@@ -180,12 +180,7 @@ class SGD(Optimizer):
     Parameters
     ----------
     weight_decay : float, default 0.0
-        L2 penalty: this factor times the parameter is added to the parameter's derivative.
-
-    Raises
-    ------
-    ValueError
-        If a number is below 0.
+        L2 penalty: this factor, at least 0, times the parameter is added to the parameter's derivative.
 
     Examples
     --------
@@ -211,15 +206,10 @@ class Momentum(Optimizer):
     dampening : float, default 0.0
         Fraction of the derivative that is left out of the velocity, at least 0 and below 1.
     weight_decay : float, default 0.0
-        L2 penalty: this factor times the parameter is added to the parameter's derivative.
+        L2 penalty: this factor, at least 0, times the parameter is added to the parameter's derivative.
     rate_in_velocity : bool, default False
         Use scikit-learn's rule ``v = momentum v + rate (1 - dampening) g``, ``p -= v``: a change of the rate
         then affects later gradients only, not those already in v.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of its range.
 
     Examples
     --------
@@ -254,15 +244,10 @@ class Nesterov(Optimizer):
     momentum : float, default 0.9
         Decay of the velocity v, from 0 to 1.
     weight_decay : float, default 0.0
-        L2 penalty: this factor times the parameter is added to the parameter's derivative.
+        L2 penalty: this factor, at least 0, times the parameter is added to the parameter's derivative.
     rate_in_velocity : bool, default False
         Use scikit-learn's rule ``v = momentum v + rate g``, ``p -= rate g + momentum v``: a change of the
         rate then affects later gradients only, not those already in v.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of its range.
 
     Examples
     --------
@@ -293,18 +278,13 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     lr_decay : float, default 0.0
-        Decay of the learning rate, which is divided by ``1 + step lr_decay``; steps count from 0.
+        Decay of the learning rate, at least 0: ``1 + step lr_decay`` divides the rate; steps count from 0.
     weight_decay : float, default 0.0
-        L2 penalty: this factor times the parameter is added to the parameter's derivative.
+        L2 penalty: this factor, at least 0, times the parameter is added to the parameter's derivative.
     initial_accumulator_value : float, default 0.0
-        Initial value of s.
+        Initial value of s, at least 0.
     eps : float, default 1e-10
-        Constant in the denominator that keeps the quotient finite.
-
-    Raises
-    ------
-    ValueError
-        If a number is below 0.
+        Constant, at least 0, in the denominator that keeps the quotient finite.
 
     Examples
     --------
@@ -338,16 +318,11 @@ class RMSprop(Optimizer):
     alpha : float, default 0.99
         Decay of the running mean, at least 0 and below 1.
     eps : float, default 1e-8
-        Constant in the denominator that keeps the quotient finite.
+        Constant, at least 0, in the denominator that keeps the quotient finite.
     weight_decay : float, default 0.0
-        L2 penalty: this factor times the parameter is added to the parameter's derivative.
+        L2 penalty: this factor, at least 0, times the parameter is added to the parameter's derivative.
     momentum : float, default 0.0
         Decay of the velocity v, from 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of its range.
 
     Examples
     --------
@@ -380,17 +355,12 @@ class Adam(Optimizer):
     betas : two floats, default (0.9, 0.999)
         Decay rates of the two running means, at least 0 and below 1.
     eps : float, default 1e-8
-        Constant in the denominator that keeps the quotient finite.
+        Constant, at least 0, in the denominator that keeps the quotient finite.
     weight_decay : float, default 0.0
-        L2 penalty: this factor times the parameter is added to the parameter's derivative.
+        L2 penalty: this factor, at least 0, times the parameter is added to the parameter's derivative.
     eps_hat : bool, default False
         Add eps to ``sqrt(s)`` before the bias correction, as scikit-learn and TensorFlow do (end of section 2
         of the paper).
-
-    Raises
-    ------
-    ValueError
-        If a number is out of its range.
 
     Examples
     --------
@@ -429,16 +399,11 @@ class AdamW(Adam):
     betas : two floats, default (0.9, 0.999)
         Decay rates of the two running means, at least 0 and below 1.
     eps : float, default 1e-8
-        Constant in the denominator that keeps the quotient finite.
+        Constant, at least 0, in the denominator that keeps the quotient finite.
     weight_decay : float, default 0.01
         Decoupled weight decay: a step subtracts ``rate weight_decay p`` from every parameter.
     eps_hat : bool, default False
         Add eps to ``sqrt(s)`` before the bias correction, as for `Adam`.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of its range.
 
     Examples
     --------
@@ -486,11 +451,6 @@ class LBFGS(Minimiser):
         Largest number of evaluations of the loss in the whole training. By default ``num_passes (maxls +
         1)``, which sets no further limit.
 
-    Raises
-    ------
-    ValueError
-        If a number is out of its range.
-
     Examples
     --------
     >>> import fastnn
@@ -535,11 +495,6 @@ class LevenbergMarquardt(Minimiser):
         Choose it for noisy targets.
     gtol : float, default 1e-7
         Gradient tolerance: the training ends when no derivative exceeds this value.
-
-    Raises
-    ------
-    ValueError
-        If a number is out of its range.
 
     Examples
     --------

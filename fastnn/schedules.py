@@ -243,11 +243,6 @@ class StepDecay(Schedule):
     gamma : float, default 0.1
         Factor by which the rate is multiplied at every fall, above 0 and at most 1.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-
     Notes
     -----
     The rule is ``torch.optim.lr_scheduler.StepLR``'s. The default, three rates of which each is a tenth
@@ -279,11 +274,6 @@ class ExponentialDecay(Schedule):
     gamma : float, default 0.1
         Factor after `decay_steps`, above 0 and at most 1.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-
     Notes
     -----
     The rule is ``optax.exponential_decay``; with ``decay_steps=1`` it is also PyTorch's ``ExponentialLR``.
@@ -314,11 +304,6 @@ class InverseTimeDecay(Schedule):
     decay_rate : float, default 9.0
         Strength of the decay, not below 0. The default of 9 ends a run at a tenth of the initial rate, as
         `ExponentialDecay` does by default.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
 
     Notes
     -----
@@ -356,14 +341,9 @@ class CosineDecay(Schedule):
         True begins a new cycle at the full rate after each cycle; False keeps the factor `minimum` after the
         first cycle.
     growth : float, default 1.0
-        Ratio of the lengths of a cycle and the cycle before it, at least 1.
+        Ratio of the lengths of a cycle and the cycle before it, at least 1; without restarts it is 1.
     minimum : float, default 0.0
         Factor at the end of a cycle, from 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range, or if `growth` is not 1 and `restarts` is False.
 
     Notes
     -----
@@ -435,11 +415,6 @@ class CosineLog(Schedule):
     cycles : int, default 4
         Number of cycles, from 1 to 52. The last takes about half of the run.
 
-    Raises
-    ------
-    ValueError
-        If `cycles` is not an integer from 1 to 52.
-
     Notes
     -----
     "coslog4" of Holzmüller, Grinsztajn & Steinwart (2024), "Better by default: strong pre-tuned MLPs and
@@ -502,11 +477,6 @@ class OneCycle(Schedule):
     final_div_factor : float, default 1e4
         The last factor is the first factor divided by this number; at least 1.
 
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
-
     Notes
     -----
     Smith & Topin (2018), "Super-convergence: very fast training of neural networks using large
@@ -551,11 +521,6 @@ class WarmUp(Schedule):
         steps.
     start : float, default 0.0
         Fraction of the other schedule's first factor from which the rise begins, from 0 to 1.
-
-    Raises
-    ------
-    ValueError
-        If an argument is out of its range.
 
     Notes
     -----

@@ -7,8 +7,10 @@ validator would take many times longer. A check raises ValueError for all that i
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import numbers
+import re
 import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -34,6 +36,8 @@ MIN_WEIGHTS, MAX_WEIGHTS = 1e-300, 1e30
 MIN_NORMAL = sys.float_info.min
 # `all_finite` tests the sum of squares of at most FEW_VALUES first, and the sum of at least MANY_VALUES.
 FEW_VALUES, MANY_VALUES = 1 << 13, 1 << 14
+# Section that the docstrings of registered classes with parameters have in common.
+RAISES = "Raises\n------\nValueError\n    If an argument is out of its range.\n\n"
 # Largest number of characters of a value in a message.
 MAX_SHOWN = 1000
 
@@ -397,11 +401,16 @@ def make_field(check: Check, *, default: Any, **about: Any) -> Any:
 
 @dataclass_transform(frozen_default=True, field_specifiers=(make_field,))
 def register(registry: dict[str, Any], name: str) -> Callable[[K], K]:
-    """Return a decorator that makes a class a frozen dataclass and adds it to a registry by a name."""
+    """Return a decorator that makes a class a frozen dataclass and adds it to a registry by a name.
+
+    A docstring that documents parameters gets the section `RAISES`.
+    """
 
     def add(kind: Any) -> Any:
         kind.name = name
         registry[name] = kind = dataclass(frozen=True)(kind)
+        if "Parameters\n" in (text := inspect.cleandoc(kind.__doc__)):
+            kind.__doc__ = re.sub(r"^(?=(Notes|Examples)$)", RAISES, text, count=1, flags=re.MULTILINE)
         kind.__init__ = translate_arguments(kind.__init__)
         return kind
 
