@@ -15,6 +15,7 @@ from sklearn.utils import compute_sample_weight
 
 import fastnn
 from fastnn.estimators.scores import make_accuracy, make_r2
+from fastnn.optimizers import STEPPING
 
 pytestmark = UNCONVERGED
 
@@ -27,14 +28,11 @@ def halve_every_ten_steps(step):
 STALLS = {"tol": 0.1, "n_iter_no_change": 1}
 # Options of a fit that later fits continue.
 CONTINUED = {
-    "sgd": {"solver": "sgd"},
+    **{name: {"solver": name} for name in STEPPING},
     "sgd, no momentum": {"solver": "sgd", "momentum": 0},
     "invscaling": {"solver": "sgd", "learning_rate": "invscaling"},
     "adaptive": {"solver": "sgd", "learning_rate": "adaptive", **STALLS},
-    "adam": {},
-    "adamw": {"weight_decay": 0.1},
-    "rmsprop": {"solver": "rmsprop"},
-    "adagrad": {"solver": "adagrad"},
+    "weight_decay": {"weight_decay": 0.1},
     "an object": {"solver": fastnn.RMSprop(momentum=0.5)},
     "dropout": {"dropout": 0.4},
     "batch_norm": {"batch_norm": True},

@@ -12,6 +12,7 @@ from small_models import BACKENDS
 
 import fastnn
 from fastnn.engine import limits
+from fastnn.optimizers import STEPPING
 from fastnn.training.loop import Hook
 from fastnn.training.options import TrainOptions
 
@@ -21,7 +22,7 @@ PENALTIES = {"l1": 1e-3, "reg_lambda": 0.1, "max_norm": 1.0, "clip_norm": 0.5}
 REGRESSION = {"loss": "squared_error", "output_activation": "identity"}
 WHOLE = {"batch_size": None, "y": np.column_stack([np.sin(X[:, 0]), X[:, 1] ** 2])}
 # Options of the network and of the training: every optimizer, and every kind of schedule and network.
-TRAININGS = {
+TRAININGS = {name: ({}, {"optimizer": name}) for name in STEPPING} | {
     "sgd": ({}, {"schedule": "step_decay"}),
     "momentum": ({}, {"optimizer": "momentum", "schedule": "one_cycle"}),
     "nesterov": ({"dropout": 0.2}, {"optimizer": "nesterov", "ema_decay": 0.9}),
