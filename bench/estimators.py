@@ -188,13 +188,14 @@ def list_everyday_calls(module: ModuleType) -> dict[str, Callable[[], object]]:
         "the same by `cross_val_score` in 3 folds": lambda: cross_val_score(short, *few, cv=3),
         "`clone`": lambda: clone(short),
     }
+    calls = {what: partial(quietly, call) for what, call in calls.items()}
     for n in (1, 2, 32, 64):
         calls[f"`partial_fit`, regressor (10, 10), 2 outputs, rows: {n}"] = partial(
             learner.partial_fit, X[:n].copy(), targets[:n].copy()
         )
     turns = itertools.cycle([(X[:n].copy(), targets[:n].copy()) for n in (1, 50, 8, 64, 20)])
     calls["the same, rows: 1, 50, 8, 64, 20 in turn"] = lambda: learner.partial_fit(*next(turns))
-    return {what: partial(quietly, call) for what, call in calls.items()}
+    return calls
 
 
 GRID = {

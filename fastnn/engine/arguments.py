@@ -95,7 +95,8 @@ def fill_tiles(table: Array, width: int, flat: Array) -> None:
         rows = table[k * width : (k + 1) * width]
         tile = flat[k * columns * width :][: columns * width].reshape(columns, width)
         tile[:, : len(rows)] = rows.T
-        tile[:, len(rows) :] = rows[-1, :, None]
+        if len(rows) < width:
+            tile[:, len(rows) :] = rows[-1, :, None]
 
 
 def make_kernel_settings(

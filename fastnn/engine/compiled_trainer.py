@@ -137,6 +137,8 @@ class NumbaTrainer(StepTrainer):
 
     def has_room(self, n: int) -> bool:
         """Return True if the buffers can hold the tiles of `n` samples, which may be wider than the job's."""
+        if n == self._settings.n_samples:
+            return True
         width = choose_training_width(self._network, n)
         return width <= self._width and -(-n // width) * width <= self._data.weights.size
 
