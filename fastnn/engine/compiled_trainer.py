@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
 
 import numpy as np
 
@@ -96,7 +95,8 @@ class NumbaTrainer(StepTrainer):
         self._prepared: PreparedCall | None = None  # the call of the loop (`_prepare_call`)
         self._prepared_steps = range(0)  # the steps whose coefficients the call has
         self._coefficients: tuple[Array, int]  # of these steps, and the first of them
-        self._single: Array | None = None  # the coefficients (1, C) of `single_step`
+        self._singles: dict[int, PreparedCall] = {}  # the calls of `single_step`, by the number of samples
+        self._n_single = 0  # number of samples in the last of them
         self._work = make_training_workspace(network, job, width, n_threads, by_units)
         self._width = width  # of the tiles that the workspace was made for
         # Calls end between steps, so the gradients need no copy.
@@ -137,7 +137,7 @@ class NumbaTrainer(StepTrainer):
 
     def has_room(self, n: int) -> bool:
         """Return True if the buffers can hold the tiles of `n` samples, which may be wider than the job's."""
-        if n == self._settings.n_samples:
+        if n in self._singles:
             return True
         width = choose_training_width(self._network, n)
         return width <= self._width and -(-n // width) * width <= self._data.weights.size
@@ -150,31 +150,32 @@ class NumbaTrainer(StepTrainer):
         `coefficients` (C,) are the optimizer's. Such a call takes microseconds: it skips interrupts and the
         budget of cores, and keeps no copies.
         """
-        if self._single is None:
-            self._single = np.empty((1, len(coefficients)), self._network.dtype)
-            self._prepared_steps = range(0)
-            self._prepare_call(steps=Steps(self._single, 0, 1), **self._resize(len(X)))
-        elif len(X) != self._settings.n_samples:
-            self._prepare_call(**self._resize(len(X)))
-        data, settings = self._data, self._settings
+        n, data = len(X), self._data
+        call = self._singles.get(n) or self._prepare_single(n, len(coefficients))
+        settings = call.arguments["settings"]
+        if n != self._n_single:
+            data.weights[:n] = 1 / n
+            data.weights[n:] = 0
+            self._n_single = n
         if settings.by_rows:
             data.X[: X.size] = X.ravel()
         else:
             fill_tiles(X, settings.tile_width, data.X)
         fill_tiles(y, settings.tile_width, data.y)
-        self._single[0] = coefficients
+        call.arguments["steps"].coefficients[0] = coefficients
         self._state.progress[0] = 0
         losses = self.records.losses
         losses[0] = 0.0  # the kernel adds the loss of the step
-        is_finite = self._prepare_call()()
-        raise_loss_error(self._pointers.gradients_of.functions.loss_backward)
+        is_finite = call()
+        raise_loss_error(call.arguments["pointers"].gradients_of.functions.loss_backward)
         return float(losses[0]) if is_finite else math.nan
 
-    def _resize(self, n: int) -> dict[str, Any]:
-        """Let single steps have `n` samples; return the arguments of the loop that change."""
-        network, width, before = self._network, choose_training_width(self._network, n), self._settings
-        changed: dict[str, Any] = {}
-        self._settings = changed["settings"] = before._replace(
+    def _prepare_single(self, n: int, n_coefficients: int) -> PreparedCall:
+        """Return the call of a single step on `n` samples."""
+        if self._prepared is None:
+            self._prepare_call(steps=Steps(np.empty((1, n_coefficients), self._network.dtype), 0, 1))
+        network, width = self._network, choose_training_width(self._network, n)
+        settings = self._settings._replace(
             n_samples=n,
             batch_size=n,
             shard_size=-(-n // width) * width,
@@ -182,14 +183,10 @@ class NumbaTrainer(StepTrainer):
             by_rows=is_by_rows(network, n),
             weight_scale=1 / n,
         )
-        if self._settings.by_rows != before.by_rows:
-            gradients_of = get_job_pointers(
-                network, self._job, by_units=False, by_rows=self._settings.by_rows
-            )
-            changed["pointers"] = self._pointers._replace(gradients_of=gradients_of)
-        self._data.weights[:n] = 1 / n
-        self._data.weights[n:] = 0
-        return changed
+        gradients_of = get_job_pointers(network, self._job, by_units=False, by_rows=settings.by_rows)
+        call = self._singles[n] = self._prepare_call().copy()
+        call.set(settings=settings, pointers=self._pointers._replace(gradients_of=gradients_of))
+        return call
 
     def _keep_copies(self) -> None:
         """Copy all arrays that steps change, so that `_restore_last_finite` can repeat the steps from here.
