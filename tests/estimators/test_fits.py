@@ -303,6 +303,9 @@ def test_default_scores_are_scikit_learns_to_the_last_bit(weights, dtypes):
         kinds = [regressor(scoring=scoring, **options) for scoring in (None, "r2")]
         ours, theirs = (model.fit(X, targets).validation_scores_ for model in kinds)
         assert ours == theirs
+    labels = np.where(y == y[0], "yes", "no")
+    model = classifier(max_iter=1).fit(X, labels)
+    assert model.score(X, labels) == accuracy_score(labels, model.predict(X))
 
 
 def test_a_loss_that_has_risen_warns():
