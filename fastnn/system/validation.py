@@ -420,26 +420,17 @@ def register(registry: dict[str, Any], name: str) -> Callable[[K], K]:
 def check_fields(instance: Any) -> None:
     """Check the fields of a dataclass that have a check, and store what the checks return."""
     kind: Any = type(instance)
-    checks, defaults = list_checks(kind), _check_defaults(kind)
-    for name, value in vars(instance).items():
-        if name in checks:
-            default, checked = defaults[name]
-            new = checked if value is default else checks[name](value, name)
-            if new is not value:
-                object.__setattr__(instance, name, new)
+    for name, (check, default, checked) in list_checks(kind).items():
+        value = getattr(instance, name)
+        object.__setattr__(instance, name, checked if value is default else check(value, name))
 
 
 @functools.cache
-def list_checks(kind: Any) -> dict[str, Check]:
-    """Return the checks of a dataclass's fields, by their names."""
-    return {each.name: each.metadata["check"] for each in fields(kind) if "check" in each.metadata}
-
-
-@functools.cache
-def _check_defaults(kind: Any) -> dict[str, tuple[Any, Any]]:
-    """Return the defaults of a dataclass's fields with a check, and what the checks return for them."""
+def list_checks(kind: Any) -> dict[str, tuple[Check, Any, Any]]:
+    """Return the checks of a dataclass's fields by their names, the defaults, and what the checks return."""
     defaults = {each.name: each.default for each in fields(kind)}
-    return {name: (defaults[name], check(defaults[name], name)) for name, check in list_checks(kind).items()}
+    checks = {each.name: each.metadata["check"] for each in fields(kind) if "check" in each.metadata}
+    return {name: (check, defaults[name], check(defaults[name], name)) for name, check in checks.items()}
 
 
 def check_real_array(values: object, name: str) -> NDArray[np.float64]:

@@ -128,7 +128,8 @@ def read_parameters(estimator: object) -> dict[str, Any]:
     """Return the options that an estimator's parameters set, checked, by the names of the options."""
     checks = list_checks(TrainOptions)
     return {
-        name: checks[name](getattr(estimator, parameter), parameter) for name, parameter in PARAMETERS.items()
+        name: checks[name][0](getattr(estimator, parameter), parameter)
+        for name, parameter in PARAMETERS.items()
     }
 
 

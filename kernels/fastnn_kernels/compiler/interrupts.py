@@ -33,7 +33,7 @@ class _Hold:
     open hold passes signals on at once, and so does a finished one.
     """
 
-    def __init__(self, note: Callable[[], object], outer: _Hold | None) -> None:
+    def __init__(self, note: Callable[[], object] | None, outer: _Hold | None) -> None:
         self.note, self.outer = note, outer
         self.previous: dict[int, Handler] = {}
         self.is_open = False
@@ -75,7 +75,8 @@ class _Hold:
         self.enqueue(number)
         hold: _Hold | None = self
         while hold is not None and number == signal.SIGINT:
-            hold.note()
+            if hold.note is not None:
+                hold.note()
             hold = hold.outer
 
     def enqueue(self, number: int) -> None:
@@ -99,17 +100,10 @@ class _Hold:
 
 # Innermost hold of the main thread. Python runs signal handlers in the main thread alone.
 _innermost: _Hold | None = None
-
-
-# A training enters it some times per epoch.
 _NOTHING = nullcontext()
 
 
-def _ignore() -> None:
-    """Do nothing about a Ctrl-C."""
-
-
-def defer_signals(note: Callable[[], object] = _ignore) -> AbstractContextManager[None]:
+def defer_signals(note: Callable[[], object] | None = None) -> AbstractContextManager[None]:
     """Return a context that postpones the Python handlers of Ctrl-C and other signals to its end.
 
     Use the context for an operation that must not stop half-way, such as moving files, and for an operation
@@ -117,7 +111,7 @@ def defer_signals(note: Callable[[], object] = _ignore) -> AbstractContextManage
     not acquire a lock, which the interrupted code may hold. In any other thread than the main one the context
     does nothing, since Python runs no signal handlers there; within another such context, nor without `note`.
     """
-    is_held = _innermost is not None and not _innermost.is_open and note is _ignore
+    is_held = _innermost is not None and not _innermost.is_open and note is None
     if is_held or threading.current_thread() is not threading.main_thread():
         return _NOTHING
     return _Hold(note, _innermost)
