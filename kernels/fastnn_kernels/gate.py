@@ -124,12 +124,14 @@ def sample_sums_are_faster(n_inputs, n_outputs, T, n_lanes):
 def add_sums_of_samples(X, dZ, dW, db):
     """Add ``X dZ^T`` to dW and the row sums of dZ to db, with vectors of samples."""
     n_inputs, n_outputs = dW.shape
+    fours, twos = n_outputs // 4 * 4, n_outputs // 2 * 2
+    # Four rows of dZ stay in the first-level cache for their sums and for the products with all inputs.
     for j in range(n_outputs):
         add_row_sum(dZ, db, j)
-    fours, twos = n_outputs // 4 * 4, n_outputs // 2 * 2
+        if j % 4 == 3:
+            for i in range(0, n_inputs - 1, 2):
+                add_outer_sums(2, 4, X, dZ, dW, i, j - 3)
     for i in range(0, n_inputs - 1, 2):
-        for j in range(0, fours, 4):
-            add_outer_sums(2, 4, X, dZ, dW, i, j)
         if fours < twos:
             add_outer_sums(2, 2, X, dZ, dW, i, fours)
         if twos < n_outputs:
