@@ -23,6 +23,7 @@ from .network.description import Array, Network
 from .network.views import BatchNorm, LiveViews, make_batch_norm_views
 from .optimizers import Optimizer
 from .saving.files import Savable
+from .saving.types import check_type
 from .schedules import Schedule
 from .system.generators import resolve_random_state
 from .system.messages import warn
@@ -779,6 +780,7 @@ class Model(Exportable, Savable):
         get_backend(self.backend)  # raises where the backend cannot run
         self._parameters, self._statistics = network.check_vectors(state["parameters"], state["statistics"])
         self._is_flat = check_flag(state["is_flat"], "is_flat")
+        check_type(state["history"], History | None, "history")
         if state["history"] is not None:
             self.history_ = state["history"]
         if state["training"] is not None:

@@ -47,7 +47,7 @@ class MinimiserMemory:
     The trainers fill the arrays differently. P is the length of the flat parameter vector.
     """
 
-    vectors: Sequence[Array]  # each (P,), float64: points, gradients and pairs of the minimiser
+    vectors: Array | Sequence[Array]  # each (P,), float64: points, gradients and pairs of the minimiser
     numbers: NDArray[np.float64]  # (N,): numbers of the minimiser and of its line search
     counts: NDArray[np.int64]  # (C,): counts of the minimiser, and its status
     statistics: Array  # running statistics after the last evaluation

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -40,6 +40,18 @@ from .weights import adopt_weights, check_out_activation
 class BaseMLP(Targets, Exportable, CallbackSupportMixin, BaseEstimator):
     """Common part of the classifier and the regressor."""
 
+    _SAVED: ClassVar = {
+        "_state": FittedNetwork,
+        "best_loss_": float | None,
+        "best_validation_score_": float | None,
+        "loss_": float,
+        "loss_curve_": list[float],
+        "n_iter_": int,
+        "n_layers_": int,
+        "t_": int,
+        "validation_loss_curve_": list[float],
+        "validation_scores_": list[float] | None,
+    }
     n_features_in_: int
     n_iter_: int
 

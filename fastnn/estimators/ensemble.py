@@ -210,6 +210,8 @@ class _Ensemble(Targets, Exportable, BaseEstimator):
             snapshots.append(copy.deepcopy(member))
         return snapshots
 
+    _SAVED: ClassVar = {"estimators_": list[BaseMLP]}
+
     def _check_state(self) -> None:
         super()._check_state()
         for member in self.__dict__.get("estimators_", ()):

@@ -15,7 +15,7 @@ from ..network.description import Network
 from ..optimizers import LBFGS, Optimizer
 from ..system import generators
 from ..system.generators import make_random
-from ..system.validation import Array
+from ..system.validation import Array, check_count, check_layout
 
 if TYPE_CHECKING:
     from .base import BaseMLP
@@ -84,15 +84,16 @@ class FittedNetwork:
     def check(self) -> None:
         """Give the arrays that predictions read the layout of kernels; raise ValueError for other sizes."""
         self.parameters, self.statistics = self.network.check_vectors(self.parameters, self.statistics)
-        memory = self.memory
-        if memory is not None and not (
-            isinstance(memory, Memory) and all(isinstance(one, np.ndarray) for one in vars(memory).values())
-        ):
-            raise ValueError(f"the saved memory is a {type(memory).__name__}, or holds other than arrays")
+        check_count(self.n_steps, "n_steps")
+        check_count(self.n_no_improvement, "n_no_improvement")
         if self.best is not None:
             self.best = self.network.check_vectors(*self.best)
-        if self.memory is not None and self.memory.average.size:
-            self.memory.average, _ = self.network.check_vectors(self.memory.average, self.statistics)
+        memory = self.memory
+        if memory is not None:
+            check_layout(memory.plateau, (2,), np.dtype(np.float64), "plateau")
+            check_layout(memory.order, (memory.order.size,), np.dtype(np.int64), "order of the samples")
+            if memory.average.size:
+                memory.average, _ = self.network.check_vectors(memory.average, self.statistics)
 
     def drop_training(self) -> FittedNetwork:
         """Return the network with the parameters that predict, and no state of a training."""

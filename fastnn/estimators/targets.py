@@ -68,7 +68,7 @@ class Targets(SavableAttributes, ABC):
     """Checks of X, y and the sample weights, and what files hold; base class of the estimators of arrays."""
 
     n_outputs_: int
-    _SAVED: ClassVar[tuple[str, ...]] = ("_has_labels", "_is_sparse", "_state")
+    _SAVED: ClassVar = {"n_outputs_": int}
     # Arguments for scikit-learn's `validate_data` that concern y.
     _target_checks: ClassVar[dict[str, Any]] = {}
     # Function that raises ValueError for an array of objects that cannot be targets, such as dates.
@@ -167,6 +167,7 @@ class Targets(SavableAttributes, ABC):
 class ClassTargets(Targets):
     """Targets that are classes, or labels: a sample may have several labels or none."""
 
+    _SAVED: ClassVar = {"classes_": np.ndarray, "_has_labels": bool, "_is_sparse": bool}
     classes_: Array
     _has_labels: bool
     # True if the labels in `fit` were a sparse matrix: predictions are then sparse too.

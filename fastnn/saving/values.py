@@ -25,7 +25,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 import numpy as np
 
@@ -34,11 +34,12 @@ from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES, FunctionSchedule
 from ..system.generators import restore_random
 from ..system.validation import Array, short_repr
+from .types import check_type
 
 # Modules of the classes whose objects a file holds, besides losses, optimizers and schedules. Such a class is
-# a dataclass, which checks its fields, or has two methods: `_get_saved_state(training)` returns a dict from
-# which `_from_state(state)`, a class method, makes an object and checks it. `training` is False where only
-# predictions count.
+# a dataclass, whose fields have the types that it declares, or has two methods: `_get_saved_state(training)`
+# returns a dict from which `_from_state(state)`, a class method, makes an object and checks it. `training` is
+# False where only predictions count.
 HOMES = {
     "BestEpoch": "training.patience",
     "CategoryEncoding": "tables.encoding.categories",
@@ -199,7 +200,13 @@ class Decoder:
             if kind is None:
                 raise ValueError(f"fastnn has no class called {short_repr(value[form])}")
             state = {key: self.decode(item) for key, item in value.items() if key != form}
-            return getattr(kind, "_from_state", lambda state: kind(**state))(state)
+            if hasattr(kind, "_from_state"):
+                return kind._from_state(state)
+            made = kind(**state)
+            for key, hint in get_type_hints(kind).items():
+                if key in state:
+                    check_type(getattr(made, key), hint, f"{kind.__name__}.{key}")
+            return made
         (content,) = value.values()
         if form == "$float":
             return float(content)

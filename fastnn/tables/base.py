@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Bunch, Tags
 
+from ..estimators.base import BaseMLP
 from ..saving.attributes import SavableAttributes
 from ..system.sklearn_internals import Interval, StrOptions
 from ..system.threads import map_on_threads
@@ -66,15 +67,19 @@ class Tabular(SavableAttributes, BaseEstimator):
         "random_state": ["random_state"],
     }
     _HAS_CLASSES: ClassVar[bool]  # True for an estimator of classes
-    _SAVED: ClassVar[tuple[str, ...]] = (
-        "_center",
-        "_majority",
-        "_oof_targets",
-        "_quantiles",
-        "_range",
-        "_scale",
-        "_shifts",
-    )
+    _SAVED: ClassVar = {
+        "_oof_targets": np.ndarray,
+        "encoder_": TableEncoder,
+        "estimators_": list[BaseMLP],
+        "fit_cpu_seconds_": float,
+        "fit_seconds_": float,
+        "groups_name_": str | None,
+        "importances_": np.ndarray,
+        "oof_prediction_": np.ndarray,
+        "oof_rows_": np.ndarray,
+        "reading_": dict[str, object],
+        "target_name_": str | None,
+    }
     # True for copies that score encoded rows, such as a single network during its fit.
     _takes_encoded: bool = False
 

@@ -126,6 +126,13 @@ class TabularClassifier(ClassifierMixin, Tabular):
     }
 
     temperature_: float
+    _SAVED: ClassVar = {
+        "_majority": float,
+        "classes_": np.ndarray,
+        "oof_accuracy_": float,
+        "oof_log_loss_": float,
+        "temperature_": float,
+    }
     _HAS_CLASSES: ClassVar[bool] = True
 
     def __init__(
@@ -276,6 +283,16 @@ class TabularRegressor(RegressorMixin, Tabular):
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         **Tabular._parameter_constraints,
         "quantiles": ["array-like", None],
+    }
+    _SAVED: ClassVar = {
+        "_center": float,
+        "_quantiles": list[float],
+        "_range": tuple[float, float],
+        "_scale": float,
+        "_shifts": np.ndarray,
+        "oof_quantiles_": np.ndarray,
+        "oof_r2_": float,
+        "oof_rmse_": float,
     }
     _HAS_CLASSES: ClassVar[bool] = False
 

@@ -145,12 +145,12 @@ class TrainingState:
         """
         check_count(self.n_steps, "n_steps")
         check_count(self.record_every, "record_every", 1)
-        kept: tuple[Any, ...] = (*self.records, self.validation)
-        are_arrays = all(isinstance(array, np.ndarray) and array.dtype.str[1:] == "f8" for array in kept)
-        if not are_arrays or [array.ndim for array in kept] != [1, 1, 2, 1] or len(set(map(len, kept))) > 1:
+        if self.settings.keys() != {*SETTINGS, "shuffle"}:
+            raise ValueError("the saved settings are not a training's")
+        kept = [*self.records, self.validation]
+        are_floats = all(array.dtype.str[1:] == "f8" for array in kept)
+        if not are_floats or [array.ndim for array in kept] != [1, 1, 2, 1] or len(set(map(len, kept))) > 1:
             raise ValueError("the saved records are not arrays of float64, equally long")
-        if not isinstance(self.memory, Memory | MinimiserMemory | None):
-            raise ValueError(f"the saved memory is a {type(self.memory).__name__}")
         if self.last is not None:
             self.last = network.check_vectors(*self.last)
         if self.best is not None:

@@ -126,9 +126,15 @@ EDITS = [
     ("backend", "fortran", "backend"),
     ("training", "n_steps", -1, "n_steps must be an integer of at least 0"),
     ("training", "record_every", 0, "record_every must be an integer of at least 1"),
-    ("training", "last", {"$tuple": []}, "missing 2 required"),
-    ("training", "records", {"$tuple": [1, 2, 3]}, "the saved records are not arrays"),
-    ("training", "memory", 7, "the saved memory is a int"),
+    ("training", "last", {"$tuple": []}, "TrainingState.last is not of the type"),
+    ("training", "records", {"$tuple": [1, 2, 3]}, "TrainingState.records is not of the type"),
+    ("training", "memory", 7, r"TrainingState.memory is not of the type .*Memory"),
+    ("training", "memory", "order", [0], "Memory.order is not of the type"),
+    ("training", "seed", "0", "TrainingState.seed is not of the type int"),
+    ("training", "settings", {}, "the saved settings are not"),
+    ("training", "best", {"$class": "Dropped", "name": "x", "reason": "y"}, "TrainingState.best is not of"),
+    ("history", "loss", {"$array": "training.memory.order"}, "History.loss is not of the type .*float64"),
+    ("history", 7, "history is not of the type"),
     ("training", 7, "has no attribute 'check'"),
 ]
 
@@ -140,10 +146,31 @@ def test_descriptions_that_fit_no_model_are_refused(edit, everything, tmp_path):
     assert re.search(message, refusal(tmp_path / "other.fastnn"))
 
 
-def test_a_memory_of_an_estimator_that_is_none_is_refused(tmp_path):
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (["_state", "memory"], 7, "FittedNetwork.memory is not of the type"),
+        (["_state", "memory", "plateau"], {"$array": "_state.parameters"}, "the saved plateau must be"),
+        (["_state", "n_steps"], -1, "n_steps must be an integer of at least 0"),
+        (["_state", "random"], 1, "FittedNetwork.random is not of the type"),
+        (["_state", "rate_factor"], "1", "FittedNetwork.rate_factor is not of the type float"),
+        (["_state", "optimizer"], {"$class": "Constant"}, "FittedNetwork.optimizer is not of the type"),
+        (["loss_curve_"], ["a"], "loss_curve_ is not of the type"),
+        (["best_loss_"], [], "best_loss_ is not of the type"),
+        (["t_"], None, "t_ is not of the type int"),
+    ],
+)
+def test_attributes_of_wrong_types_are_refused_before_the_next_fit_uses_them(path, value, message, tmp_path):
     fastnn.MLPRegressor(hidden_layer_sizes=(2,), max_iter=1).fit(X, y).save(tmp_path / "a.fastnn")
-    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", set_entry("_state", "memory", value=7))
-    assert "the saved memory is a int" in refusal(tmp_path / "b.fastnn")
+
+    def edit(description, arrays):
+        if "plateau" in path:
+            arrays["_state.memory.plateau"] = arrays["_state.memory.plateau"][:1]
+        else:
+            set_entry(*path, value=value)(description, arrays)
+
+    rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", edit)
+    assert message in refusal(tmp_path / "b.fastnn")
 
 
 @pytest.mark.parametrize(
@@ -167,7 +194,7 @@ def test_estimators_on_whose_attributes_kernels_rely_are_checked(tmp_path):
     for name, value, message in [
         ("n_outputs_", 3, "classes do not fit n_outputs_"),
         ("n_features_in_", 5, "do not fit the network"),
-        ("classes_", [1, 0], "classes_ is not of the type ndarray"),
+        ("classes_", [1, 0], "classes_ is not of the type numpy.ndarray"),
         *(
             (name, "text", "has no attribute")
             for name in ("predict", "model_", "coefs_", "__class__", "_fit")

@@ -71,7 +71,7 @@ def test_forged_sizes_and_types_of_fitted_attributes_are_refused(kind, key, valu
     kind().fit(X.astype("datetime64[D]") if kind is fastnn.DateEncoder else X).save(tmp_path / "a.fastnn")
 
     rewrite(tmp_path / "a.fastnn", tmp_path / "b.fastnn", set_entry(key, value=value))
-    with pytest.raises(ValueError, match=r"is not of the type .* with an item for each feature"):
+    with pytest.raises(ValueError, match=r"is not of the type|not have an item for each feature"):
         fastnn.load(tmp_path / "b.fastnn")
 
 

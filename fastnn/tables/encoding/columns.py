@@ -90,10 +90,8 @@ class NumberEncoding(Encoding):
 
     def __post_init__(self) -> None:
         # The kernels rely on the number of features, which these fields determine.
-        edges = self.edges
-        is_vector = isinstance(edges, np.ndarray) and edges.ndim == 1 and edges.dtype == np.float64
-        if not (is_vector and edges.size and type(self.is_scaled) is type(self.has_indicator) is bool):
-            raise ValueError(f"the encoding of the numbers {self.name!r} has no edges or no flags")
+        if self.edges.ndim != 1 or not self.edges.size:
+            raise ValueError(f"the encoding of the numbers {self.name!r} has no edges")
 
     @classmethod
     def fit(cls, name: str, x: Array, numbers: str, n_bins: int) -> NumberEncoding | FlagEncoding | Dropped:

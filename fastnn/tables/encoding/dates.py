@@ -104,7 +104,8 @@ class DateEncoder(PartsTransformer):
     [[0.0, 2.0, 28.0, 2.0], [1.0, 2.0, 29.0, 3.0], [2.0, 3.0, 1.0, 4.0]]
     """
 
-    _PER_FEATURE: ClassVar = {"origins_": list[int], "parts_": list[list[str]]}
+    _SAVED: ClassVar = {"origins_": list[int], "parts_": list[list[str]]}
+    _PER_FEATURE = ("origins_", "parts_")
 
     def fit(self, X: TableLike, y: ArrayLike | None = None) -> DateEncoder:
         """Find the earliest date of every feature, and the parts that vary.

@@ -343,8 +343,8 @@ class TableEncoder(SavableTransformer):
 
     # --- files -------------------------------------------------------------------------------------
 
-    _SAVED: ClassVar[tuple[str, ...]] = ("_kinds", *SavableTransformer._SAVED)
-    _PER_FEATURE: ClassVar = {"_kinds": list[str], "columns_": list[ColumnRecord], "encodings_": list}
+    _SAVED: ClassVar = {"_kinds": list[str], "columns_": list[ColumnRecord], "encodings_": list}
+    _PER_FEATURE = ("_kinds", "columns_", "encodings_")
 
     def _check_state(self) -> None:
         super()._check_state()

@@ -95,7 +95,8 @@ class PiecewiseLinearEncoder(PartsTransformer, NumberTransformer):
     [[0.5, 0.0], [1.0, 0.5]]
     """
 
-    _PER_FEATURE: ClassVar = {"edges_": list[NDArray[np.floating]]}
+    _SAVED: ClassVar = {"edges_": list[np.ndarray[tuple[int], np.dtype[np.floating]]]}
+    _PER_FEATURE = ("edges_",)
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "n_bins": [Interval(numbers.Integral, 1, None, closed="left")]
     }

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 from sklearn.base import OneToOneFeatureMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -73,7 +72,8 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
     [0.0, 0.949, 3.0]
     """
 
-    _PER_FEATURE: ClassVar = {"center_": NDArray[np.floating], "scale_": NDArray[np.floating]}
+    _SAVED: ClassVar = dict.fromkeys(("center_", "scale_"), np.ndarray[tuple[int], np.dtype[np.floating]])
+    _PER_FEATURE = ("center_", "scale_")
     _parameter_constraints: ClassVar[dict[str, list[object]]] = {
         "limit": [Interval(numbers.Real, 0, None, closed="neither")]
     }

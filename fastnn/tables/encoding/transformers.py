@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 class SavableTransformer(TransformerMixin, SavableAttributes, BaseEstimator):
     """Base class of the transformers: files hold parameters, fitted attributes and the form of the output."""
 
-    _SAVED: ClassVar[tuple[str, ...]] = (OUTPUT_CONFIG,)
+    _SAVED: ClassVar = {OUTPUT_CONFIG: dict[str, Any]}
 
 
 class PartsTransformer(SavableTransformer, abc.ABC):
