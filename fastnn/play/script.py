@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..schedules import Schedule
-from ..training.loop import Hook
+from ..system.validation import Array
+from ..training.loop import Hook, Training
 from .datasets import DATASETS, features
 
 if TYPE_CHECKING:
@@ -20,19 +21,22 @@ LINE_LENGTH = 100
 
 
 class SetByHand(Hook):
-    """Numbers of the flat vector that are set after some steps of a training, which ends after `last`."""
+    """Callback of `Model.train` that sets parameters by hand, and ends the training after step `last`.
 
-    def __init__(self, changes, last):
+    `changes` are tuples of a number of steps done, a parameter's index in the flat vector, and its value.
+    """
+
+    def __init__(self, changes: Sequence[tuple[int, int, float]], last: int) -> None:
         self.changes, self.last = changes, last
 
-    def begin(self, training):
+    def begin(self, training: Training) -> None:
         training.stopped = self.after_chunk(training)
 
-    def next_step(self, training):
+    def next_step(self, training: Training) -> int:
         done = training.trainer.n_steps
         return min([step for step, _, _ in self.changes if step > done], default=self.last)
 
-    def after_chunk(self, training):
+    def after_chunk(self, training: Training) -> bool:
         done = training.trainer.n_steps
         for step, index, value in self.changes:
             if step == done:
@@ -48,29 +52,20 @@ class WithinRun(Schedule):
     first: int
     total: int
 
-    def factors(self, steps, total):
+    def factors(self, steps: Array, total: int) -> Array:
         return self.schedule.factors(steps + self.first, self.total)
-
-
-# Import of what the classes above need, which a script contains if it uses them.
-IMPORTS = {
-    SetByHand: ["from fastnn.training.loop import Hook"],
-    WithinRun: ["from dataclasses import dataclass", "from fastnn.schedules import Schedule"],
-}
 
 
 def write_script(run: Run) -> str:
     """Return a script that trains the network of a run from the beginning to its last step."""
     problem, settings = run.problem, run.problem.settings
-    used: set[type] = set()
+    imports = {"import fastnn"}
     training = [_call("model = fastnn.Model", [str(problem.layers_dim)], problem.model_arguments)]
     ends = [*(stage.step for stage in run.stages[1:]), run.latest.step]
     for stage, end in zip(run.stages, ends, strict=True):
-        arguments = _describe_stage(run, stage, end, used)
+        arguments = _describe_stage(run, stage, end, imports)
         training.append(_call("history = model.train", ["X_train", "y_train"], arguments))
-    imports = {"import fastnn"}.union(*(IMPORTS[each] for each in used))
-    blocks = [inspect.getsource(each) for each in IMPORTS if each in used]
-    blocks.append(_write_data(run))
+    blocks = [_write_data(run)]
     data = DATASETS.get(settings.dataset)
     if data is not None and data.twin:
         imports.add(f"from sklearn.datasets import {data.twin}")
@@ -102,8 +97,8 @@ def write_script(run: Run) -> str:
     return "\n".join(head) + "\n\n\n" + "\n\n".join(block.strip("\n") for block in blocks) + "\n"
 
 
-def _describe_stage(run: Run, stage: Stage, end: int, used: set[type]) -> dict[str, Any]:
-    """Return the arguments of `Model.train` for a part of a run to step `end`; add the classes they use."""
+def _describe_stage(run: Run, stage: Stage, end: int, imports: set[str]) -> dict[str, Any]:
+    """Return the arguments of `Model.train` for a part of a run to step `end`; add the imports they need."""
     arguments = stage.train_arguments
     schedule, n_steps = arguments.get("schedule"), end - stage.step
     n_passes = -(-n_steps // stage.problem.steps_per_epoch)
@@ -114,7 +109,7 @@ def _describe_stage(run: Run, stage: Stage, end: int, used: set[type]) -> dict[s
         else:
             whole = f"WithinRun({_format(schedule.schedule)}, {schedule.first}, {schedule.total})"
             arguments["schedule"] = SourceText(whole)
-            used.add(WithinRun)
+            imports.add("from fastnn.play.script import WithinRun")
     is_last = stage is run.stages[-1]
     by_hand = [
         (step - stage.step, *number)
@@ -123,7 +118,7 @@ def _describe_stage(run: Run, stage: Stage, end: int, used: set[type]) -> dict[s
     ]
     if by_hand or n_steps != n_passes * stage.problem.steps_per_epoch:
         arguments["callbacks"] = [SourceText(f"SetByHand({by_hand}, {n_steps})")]
-        used.add(SetByHand)
+        imports.add("from fastnn.play.script import SetByHand")
     return {"num_passes": n_passes, **arguments}
 
 

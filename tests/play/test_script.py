@@ -54,7 +54,8 @@ def test_scripts_repeat_the_run(page, name, tmp_path, capsys):
     script, numbers = write_script(run), numbers_of(page.model)
     if name == "whole data":  # an ordinary run is scikit-learn's data, a model and its training
         assert re.findall(r"^def|^class|\w+(?=\()", script)[:3] == ["make_moons", "Model", "train"]
-    assert name != "finished" or ("Hook" not in script and "schedule='one_cycle'" in script)
+        assert "fastnn.play" not in script
+    assert name != "finished" or ("SetByHand" not in script and "schedule='one_cycle'" in script)
     assert (run_script(script, tmp_path, capsys)[1] == numbers).all()
 
 
@@ -111,4 +112,5 @@ def test_scripts_repeat_what_was_set_by_hand_and_changed_on_the_way(page, name, 
     page.send("parameter", index=3, value=0.5)
     script, numbers = write_script(run), numbers_of(page.model)
     assert script.count("model.train(") == 2
+    assert not re.search(r"class|def|fastnn\.training", script)  # what was set by hand takes an import alone
     assert (run_script(script, tmp_path, capsys)[1] == numbers).all()
