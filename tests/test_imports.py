@@ -10,7 +10,7 @@ from processes import run_python
 import fastnn
 
 HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas", "safetensors")
-HEAVY += "http.client", "numpy.ma"  # which take a tenth of the start of a page in the browser
+HEAVY += "http.client", "html.entities", "numpy.ma"  # which take a tenth of the start of a page in the browser
 
 
 LIGHT = """
@@ -40,7 +40,7 @@ def test_units_and_the_numpy_backend_load_nothing_heavy():
 
 def test_training_loads_numba_but_no_matplotlib():
     train = "import fastnn\nfastnn.Model([2, 3, 2]).train([[1, 2]], [0], num_passes=2)"
-    assert find_loaded(train) <= {"numba", "llvmlite", "scipy", "http.client"}
+    assert find_loaded(train) <= {"numba", "llvmlite", "scipy", "http.client", "html.entities"}
 
 
 def test_imports_for_type_checkers_are_those_at_run_time():

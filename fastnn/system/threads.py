@@ -18,12 +18,16 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent import futures
+from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager, suppress
 from queue import SimpleQueue
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastnn_kernels.compiler.interrupts import defer_signals, deliver_interrupts, let_interrupts_through
+
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -263,7 +267,7 @@ def start_pool(n_threads: int) -> ThreadPoolExecutor:
     within `defer_signals`: an interrupt in the Python code of the pool could leave a lock locked, and a
     thread would wait forever.
     """
-    pool, ready = ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
+    pool, ready = futures.ThreadPoolExecutor(n_threads), threading.Barrier(n_threads)
     with defer_signals():
         try:
             wait([pool.submit(ready.wait) for _ in range(n_threads)])
