@@ -10,7 +10,7 @@ from processes import run_python
 import fastnn
 
 HEAVY = ("numba", "llvmlite", "sklearn", "scipy", "matplotlib", "pandas", "safetensors")
-HEAVY += "http.client", "html.entities", "numpy.ma"  # which take a tenth of the start of a page in the browser
+HEAVY += "http.client", "html.entities", "numpy.ma"  # which take a tenth of a page's start
 
 
 LIGHT = """

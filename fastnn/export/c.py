@@ -21,7 +21,7 @@ from ..system.affine import NotAffineError, compose_maps, split_pipeline
 from ..system.expressions import Expression
 from ..system.files import atomic_path, check_file_name, check_output
 from ..system.validation import Array, check_choice, check_samples, short_repr
-from .description import Member, ModelDescription
+from .description import MemberDescription, ModelDescription
 from .formulas import VARIABLE, record_formula
 
 # Largest number of characters of a line of numbers or comments.
@@ -184,13 +184,13 @@ def _list_suffixes(description: ModelDescription) -> list[str]:
     return [f"_{k}" for k in range(1, n + 1)] if n > 1 else [""]
 
 
-def _size_buffers(member: Member) -> dict[str, int]:
+def _size_buffers(member: MemberDescription) -> dict[str, int]:
     """Return the sizes of the buffers "a" and "b", which hold the units of the hidden layers in turn."""
     hidden = member.layers_dim[1:-1]
     return {name: max(sizes) for name, sizes in (("a", hidden[::2]), ("b", hidden[1::2])) if sizes}
 
 
-def _write_network(member: Member, suffix: str) -> str:
+def _write_network(member: MemberDescription, suffix: str) -> str:
     """Return the arrays of a network, and the function that computes its scores."""
     arrays, statements, source = [], [], "x"
     for k, layer in enumerate(member.layers, 1):

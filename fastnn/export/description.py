@@ -38,7 +38,7 @@ class FitRecord:
 
 
 @dataclass(frozen=True)
-class Member:
+class MemberDescription:
     """One network: its layers, and the output function of its scores."""
 
     layers: tuple[LayerDescription, ...]  # layers, at least one
@@ -65,7 +65,7 @@ class ModelDescription:
     source: str  # name of the model's class, for messages and comments
     # Predictions: "classes", one of several; "labels", 0 or 1 for each of several; or "numbers".
     kind: str
-    members: tuple[Member, ...]  # networks with the same inputs and outputs
+    members: tuple[MemberDescription, ...]  # networks with the same inputs and outputs
     dtype: np.dtype  # data type of the parameters, float32 or float64
     # True if the mean of the members' outputs decides, False if the scores of the only member do.
     is_ensemble: bool = False
@@ -109,7 +109,7 @@ class ModelDescription:
         members = [replace(one, layers=tuple(map(convert_layer, one.layers))) for one in self.members]
         return replace(self, members=tuple(members), dtype=dtype)
 
-    def compute_member_outputs(self, member: Member, X: Array) -> Array:
+    def compute_member_outputs(self, member: MemberDescription, X: Array) -> Array:
         """Return the outputs (n, n_outputs) of one member, computed in NumPy."""
         outputs = output_forward(member.output, member.compute_scores(X))
         if self.limits is not None:
@@ -144,12 +144,12 @@ def describe(
             LayerDescription(W.copy(), b[0].copy(), name)
             for (W, b), name in zip(arrays, network.activations, strict=True)
         ]
-        members.append(Member(tuple(layers), network.loss.output, fit))
+        members.append(MemberDescription(tuple(layers), network.loss.output, fit))
     dtype = np.result_type(*(network.dtype for network, *_ in networks))
     if classes is not None and len(classes) == 1:
         layer = LayerDescription(
             np.zeros((members[0].layers_dim[0], 1), dtype), np.zeros(1, dtype), "identity"
         )
-        members, is_ensemble = [Member((layer,), "softmax")], False
+        members, is_ensemble = [MemberDescription((layer,), "softmax")], False
     names = None if feature_names is None else tuple(map(str, feature_names))
     return ModelDescription(source, kind, tuple(members), dtype, is_ensemble, classes, names)

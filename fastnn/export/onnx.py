@@ -24,7 +24,7 @@ from ..system.expressions import Expression
 from ..system.extras import import_extra
 from ..system.files import atomic_path, check_output
 from ..system.validation import Array, short_repr
-from .description import Member, ModelDescription
+from .description import MemberDescription, ModelDescription
 from .formulas import VARIABLE, find_sigmoid_argument, record_formula
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def add_model(description: ModelDescription, graph: Builder, samples: str, outpu
     graph.node("Gather", graph.constant(convert_classes(description.class_list)), index, output=outputs[0])
 
 
-def _add_scores(member: Member, graph: Builder, samples: str, dtype: np.dtype) -> str:
+def _add_scores(member: MemberDescription, graph: Builder, samples: str, dtype: np.dtype) -> str:
     """Add the layers of a network, with batch normalisation folded in; return the name of the scores."""
     units = samples
     for layer in member.layers:
@@ -183,7 +183,7 @@ def _add_formula(activation: str, units: str, graph: Builder, dtype: np.dtype) -
 
 
 def _add_outputs(
-    description: ModelDescription, member: Member, graph: Builder, scores: str, name: str | None
+    description: ModelDescription, member: MemberDescription, graph: Builder, scores: str, name: str | None
 ) -> str:
     """Add the output function of a network, and return the name of the outputs, `name` if given."""
     axis: dict[str, Any] = {"axis": 1} if member.output == "softmax" else {}

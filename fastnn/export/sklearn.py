@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..system.validation import Array
-from .description import LayerDescription, Member, ModelDescription
+from .description import LayerDescription, MemberDescription, ModelDescription
 
 if TYPE_CHECKING:
     from sklearn.base import BaseEstimator
@@ -66,7 +66,9 @@ def _make_voting(description: ModelDescription) -> BaseEstimator:
     return voting
 
 
-def _make_estimator(description: ModelDescription, member: Member, classes: Array) -> BaseEstimator:
+def _make_estimator(
+    description: ModelDescription, member: MemberDescription, classes: Array
+) -> BaseEstimator:
     from sklearn.neural_network import MLPClassifier, MLPRegressor
 
     from ..system.sklearn_internals import set_private_attributes

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from .description import Member, ModelDescription
+from .description import MemberDescription, ModelDescription
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -48,7 +48,7 @@ def _list_modules(nn: ModuleType) -> dict[str, Module | None]:
     }
 
 
-def _make_sequential(torch: ModuleType, description: ModelDescription, member: Member) -> Module:
+def _make_sequential(torch: ModuleType, description: ModelDescription, member: MemberDescription) -> Module:
     nn, known = torch.nn, _list_modules(torch.nn)
     modules: list[Module] = []
     for position, layer in enumerate(member.layers):

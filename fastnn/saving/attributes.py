@@ -19,7 +19,7 @@ class SavableAttributes(Savable):
     of these attributes are checked, and the rest by `_check_state`.
     """
 
-    # Types of the fitted attributes, beside those of the base classes.
+    # Types of the fitted attributes that the class adds.
     _SAVED: ClassVar[Mapping[str, Any]] = {"feature_names_in_": np.ndarray, "n_features_in_": int}
     # Names of the attributes with one item for each feature, all of which a fitted object has.
     _PER_FEATURE: ClassVar[tuple[str, ...]] = ()
