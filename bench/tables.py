@@ -412,7 +412,7 @@ def plot(phase: str, logs: list[Path], chart: Path) -> None:
     from matplotlib.figure import Figure
 
     means, _ = table_means(phase, logs)
-    figure = Figure(figsize=(11, 3.6), layout="constrained")
+    figure = Figure(figsize=(15, 4.2), layout="constrained")
     titles = {"error": "error", "log_loss": "log-loss", "nrmse": "RMSE / deviation"}
     for ax, (metric, title) in zip(figure.subplots(1, 3), titles.items(), strict=True):
         points = {}

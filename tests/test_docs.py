@@ -40,6 +40,7 @@ def find_blocks(language, text=README):
 USES = {
     "pandas": r"import pandas|as_frame=True",
     "pyarrow": r"\.to_parquet\(",
+    "lightgbm": r"import lightgbm",
     "dask": r"boundary_array\(|import dask|from dask",
 }
 
