@@ -7,6 +7,7 @@ import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 # Kinds of targets.
 TASKS = ("classification", "regression")
@@ -40,23 +41,11 @@ def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--thousands", metavar="TEXT", help="separator of thousands in CSV numbers, such as ',' or '.'"
     )
-    group.add_argument(
-        "--units",
-        metavar="TEXT,TEXT",
-        action="extend",
-        type=parse_texts,
-        default=[],
-        help="texts to leave out of CSV numbers, such as '$,%%'",
-    )
+    texts: dict[str, Any] = {"metavar": "TEXT,TEXT", "action": "extend", "type": parse_texts, "default": []}
+    group.add_argument("--units", help="texts to leave out of CSV numbers, such as '$,%%'", **texts)
     group.add_argument("--encoding", metavar="NAME", help="encoding of CSV files, such as utf-8 or cp1252")
-    group.add_argument(
-        "--na",
-        metavar="TEXT,TEXT",
-        action="extend",
-        type=parse_texts,
-        default=[],
-        help="further texts that stand for a missing value, in all columns or, as COLUMN=TEXT, in one",
-    )
+    text = "further texts that stand for a missing value, in all columns or, as COLUMN=TEXT, in one"
+    group.add_argument("--na", help=text, **texts)
     group.add_argument(
         "--no-default-na",
         dest="default_na",

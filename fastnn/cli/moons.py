@@ -113,7 +113,6 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _save_picture(model: Model, X: NDArray[Any], y: NDArray[Any], title: str, path: Path) -> None:
-    """Draw the decision boundary of a model with the samples, and write the picture to a file."""
     from matplotlib.figure import Figure
 
     from ..plotting.boundary import plot_decision_boundary

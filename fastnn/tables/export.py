@@ -41,7 +41,6 @@ def _check_drop(estimator: Tabular, drop: object) -> None:
 
 
 def _describe_networks(estimator: Tabular, members: Sequence[Network], dtype: DTypeLike) -> ModelDescription:
-    """Return the description of networks of a tabular estimator, whose outputs are averaged."""
     networks = [(member._state.network, member._state.folded, FitRecord()) for member in members]
     name = type(estimator).__name__
     if not estimator._HAS_CLASSES:

@@ -314,7 +314,6 @@ class Source:
 
     @contextmanager
     def _explain_errors(self, columns: Sequence[str]) -> Iterator[None]:
-        """Let errors name the file and the column that cannot be read."""
         try:
             yield
         except (import_arrow().ArrowException, OSError) as error:
@@ -322,7 +321,6 @@ class Source:
             raise ValueError(f"{place} cannot be read: {get_first_line(reason)}") from None
 
     def _find_damage(self, columns: Sequence[str]) -> tuple[str, BaseException] | None:
-        """Return the first file and column that cannot be read, and the error."""
         with suppress(ValueError):  # a dataset with a filter does not tell its files
             for fragment in self.dataset.get_fragments():
                 for column in columns:

@@ -118,7 +118,6 @@ def fit_and_evaluate(
 
 
 def _note_better_linear_model(scores: dict[str, dict[str, float]]) -> list[str]:
-    """Return a note if the linear model has the lower loss of all, with the loss and the networks' own."""
     key = "log_loss" if "log_loss" in scores["fastnn"] else "rmse"
     own, linear = scores["fastnn"][key], scores["linear model"][key]
     # Where nothing can be learned, the constant prediction has the least loss.
@@ -131,7 +130,6 @@ def _note_better_linear_model(scores: dict[str, dict[str, float]]) -> list[str]:
 
 
 def _count_units(problem: Problem) -> int:
-    """Return the number of groups, or of rows without groups."""
     return len(problem.target) if problem.groups is None else int(problem.groups.max()) + 1
 
 

@@ -569,7 +569,6 @@ def _convert_unambiguous_dates(read: ReadTable, column: Series) -> Series:
 
 
 def _is_complete(dates: Series, column: Series) -> bool:
-    """Return True if all texts of a column became dates."""
     return bool(dates.count() == column.count())
 
 

@@ -112,7 +112,6 @@ def _note_sentinel(column: Series, what: str, read: ReadTable) -> list[str]:
 
 
 def _find_leaks(frame: DataFrame, target: Series, task: str) -> list[str]:
-    """Return notes on columns that alone predict the target almost perfectly."""
     n_rows = len(target)
     rows = np.arange(n_rows)
     if n_rows > N_ROWS:

@@ -122,7 +122,6 @@ class CategoryEncoding(Encoding):
         return write
 
     def _check_seen(self, codes: NDArray[np.int64], values: Sequence[object]) -> None:
-        """Warn if most values of the column did not occur in the fit."""
         n_unseen, n_present = np.count_nonzero(codes == OTHER), np.count_nonzero(codes != MISSING)
         if n_unseen > MAX_UNSEEN_FRACTION * n_present:
             new, known = to_text(values[int(np.argmax(codes == OTHER))]), self.categories[0]

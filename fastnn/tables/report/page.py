@@ -139,7 +139,6 @@ def _make_tiles(fit: EvaluatedFit) -> str:
 
 
 def _format_score(name: str, metric: Metric, value: float) -> str:
-    """Return a score as text; accuracies in percent."""
     return f"{value:.1%}" if name.endswith("accuracy") and np.isfinite(value) else metric.format(value)
 
 

@@ -139,7 +139,6 @@ def make_columns_table(frame: DataFrame, records: list[ColumnRecord]) -> str:
 
 
 def _count_heights(values: Array | Sequence[object]) -> list[float]:
-    """Return the heights of the bars that show the distribution of a column's values."""
     if isinstance(values, Sequence):  # categories, as a list or as codes
         frequent = Counter(to_text(value) for value in values if not is_missing(value))
         return [float(n_rows) for _, n_rows in frequent.most_common(MAX_VALUES)]
