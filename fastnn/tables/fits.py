@@ -35,7 +35,7 @@ from .members import (
     number_groups,
 )
 from .parquet import Source, draw_rows, is_files
-from .pilots import choose_pilots, count_pilot_epochs, count_pilots, find_scales
+from .pilots import N_PILOTS, choose_pilots, count_pilot_epochs, find_scales
 from .presets import PRESETS
 
 if TYPE_CHECKING:
@@ -229,8 +229,8 @@ def _fit_in_memory(estimator: Tabular, options: TableFitOptions, random: np.rand
     settings = make_member_settings(estimator, preset, min(train.size for train, _ in splits))
     members = estimator._make_members(settings, seeds)
     recipe = preset.get_recipe(estimator._HAS_CLASSES)
-    pilot_seeds = seeds[: count_pilots(recipe, n_networks)]
-    total = preset.epochs * len(members) + count_pilot_epochs(preset, recipe, n_networks)
+    pilot_seeds = [] if recipe.pilots is None else seeds[:N_PILOTS]
+    total = preset.epochs * len(members) + count_pilot_epochs(preset, recipe, len(pilot_seeds))
     end = None if estimator.time_limit is None else begin + float(estimator.time_limit)
     with make_progress_bar(total=total, unit="epoch", shown=options.progress, desc="fitting") as bar:
         held_out = None if options.X_val is None else validation

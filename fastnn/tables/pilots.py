@@ -40,22 +40,16 @@ CLEAR_GAIN, TOLERATED_LOSS = 0.1, 0.1
 SHORT_PILOT_ROWS = 1000
 
 
-def count_pilots(recipe: Recipe, n_networks: int) -> int:
-    """Return the number of pilots of an estimator with `n_networks` networks."""
-    return 0 if recipe.pilots is None else min(N_PILOTS, n_networks)
-
-
 def count_short_epochs(n_passes: int) -> int:
     """Return the epochs of a short pilot of networks of `n_passes` epochs."""
     return max(1, n_passes // EPOCHS_PER_PILOT_EPOCH)
 
 
-def count_pilot_epochs(preset: Preset, recipe: Recipe, n_networks: int) -> int:
+def count_pilot_epochs(preset: Preset, recipe: Recipe, n_pilots: int) -> int:
     """Return the epochs of all networks that are fitted beside the estimator's own.
 
     Short pilots are fitted twice. Others are networks of the estimator: only their rivals are further fits.
     """
-    n_pilots = count_pilots(recipe, n_networks)
     return n_pilots * (2 * count_short_epochs(preset.epochs) if recipe.pilots == "short" else preset.epochs)
 
 

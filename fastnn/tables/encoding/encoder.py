@@ -336,8 +336,10 @@ class TableEncoder(SavableTransformer):
         for k, (encoding, end) in enumerate(zip(self.encodings_, self._ends, strict=True)):
             if not isinstance(encoding, Dropped):
                 values = _convert_kind(table, k, self._kinds[k])
-                options = {"warns": is_new} if isinstance(encoding, CategoryEncoding) else {}
-                write = encoding.prepare(values, **options)
+                if isinstance(encoding, CategoryEncoding):
+                    write = encoding.prepare(values, warns=is_new)
+                else:
+                    write = encoding.prepare(values)
                 columns.append((write, end - count_features(encoding)))
         return PreparedTable(table.n_rows, self._ends[-1], columns)
 

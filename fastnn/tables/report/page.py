@@ -65,7 +65,7 @@ def make_report_page(
 ) -> str:
     """Return the page as HTML, well-formed as XML too, that needs no other file and runs no script.
 
-    The details are the content of metrics.json, and the notes those for the user.
+    The details are the content of metrics.json, and the notes remarks for the user.
     """
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
     sections = [_make_header(fit, details), _make_tiles(fit)]
