@@ -20,7 +20,7 @@ _PYPROJECT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_t
 # The names of packages, and the extras that install them.
 EXTRAS = {"fsspec": "dask"} | {  # Dask requires fsspec
     re.match(r"[\w-]+", requirement)[0].replace("-", "_"): extra
-    for extra in ("build", "cli", "cluster-tools", "control", "dask", "polars", "ray", "render")
+    for extra in ("build", "cli", "cluster-tools", "control", "dask", "polars", "ray", "render", "tables")
     for requirement in _PYPROJECT["project"]["optional-dependencies"][extra]
 }
 
