@@ -127,15 +127,7 @@ activation = make_registrar(ACTIVATIONS)
 
 @activation("identity")
 class Identity(Layer):
-    """The identity ``x``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import Identity
-    >>> Identity().forward(np.array([-1.0, 2.0]))
-    array([-1.,  2.])
-    """
+    """The identity ``x``."""
 
     @staticmethod
     def value(Z):
@@ -199,15 +191,7 @@ class Tanh(Layer):
 
 @activation("relu")
 class Relu(Layer):
-    """The rectifier ``max(x, 0)``, with the derivative 0 at 0.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import Relu
-    >>> Relu().forward(np.array([-1.0, 2.0]))
-    array([0., 2.])
-    """
+    """The rectifier ``max(x, 0)``, with the derivative 0 at 0."""
 
     kinks = (0.0,)
 
@@ -222,15 +206,7 @@ class Relu(Layer):
 
 @activation("leaky_relu")
 class LeakyRelu(Layer):
-    """The leaky rectifier: x, and ``0.01 x`` where x is below 0 (Maas, Hannun & Ng, 2013, section 2).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import LeakyRelu
-    >>> LeakyRelu().forward(np.array([-1.0, 2.0]))
-    array([-0.01,  2.  ])
-    """
+    """The leaky rectifier: x, and ``0.01 x`` where x is below 0 (Maas, Hannun & Ng, 2013, section 2)."""
 
     kinks = (0.0,)
 
@@ -250,13 +226,6 @@ class Elu(Layer):
     """The exponential linear unit: x, and ``exp(x) - 1`` where x is below 0.
 
     Clevert, Unterthiner & Hochreiter, 2016, equation 15.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import Elu
-    >>> Elu().forward(np.array([-np.inf, 2.0]))
-    array([-1.,  2.])
     """
 
     kinks = (0.0,)
@@ -278,13 +247,6 @@ class Selu(Elu):
     """The scaled exponential linear unit, which preserves mean 0 and variance 1 from layer to layer.
 
     Klambauer et al., "Self-normalizing neural networks", 2017, section 2.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import Selu
-    >>> Selu().forward(np.array([0.0, 1.0])).round(4)
-    array([0.    , 1.0507])
     """
 
     ALPHA = 1.6732632423543772
@@ -296,13 +258,6 @@ class Softplus(Layer):
     """The smooth rectifier ``log(1 + exp(x))``, with the derivative ``1 - exp(-a)`` for the output a.
 
     Computed from ``exp(-|x|)``, which cannot overflow.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import Softplus
-    >>> Softplus().forward(np.array([-1000.0, 0.0, 3.0])).round(4)
-    array([0.    , 0.6931, 3.0486])
     """
 
     @staticmethod
@@ -316,15 +271,7 @@ class Softplus(Layer):
 
 @activation("silu")
 class Silu(Layer):
-    """The swish ``x sigmoid(x)`` (Elfwing, Uchibe & Doya, 2018, equation 8).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import Silu
-    >>> Silu().forward(np.array([-1000.0, 0.0, 2.0])).round(4)
-    array([-0.    ,  0.    ,  1.7616])
-    """
+    """The swish ``x sigmoid(x)`` (Elfwing, Uchibe & Doya, 2018, equation 8)."""
 
     needs_sums = True
 
@@ -343,13 +290,6 @@ class Gelu(Layer):
 
     This is the approximation by tanh of x times the normal distribution function (Hendrycks & Gimpel,
     "Gaussian error linear units", 2016, section 2).
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import Gelu
-    >>> Gelu().forward(np.array([-1000.0, 0.0, 2.0])).round(4)
-    array([-0.    ,  0.    ,  1.9546])
     """
 
     needs_sums = True
@@ -375,13 +315,6 @@ class Mish(Layer):
     """``x tanh(softplus(x))`` (Misra, "Mish: a self regularized non-monotonic activation function", 2020).
 
     With ``e = exp(x)`` and ``n = e (e + 2)``, ``tanh(softplus(x)) = n / (n + 2)``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastnn.reference.layer import Mish
-    >>> Mish().forward(np.array([-1000.0, 0.0, 2.0])).round(4)
-    array([-0.   ,  0.   ,  1.944])
     """
 
     needs_sums = True
