@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import ClassVar, NamedTuple
+from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 
@@ -26,19 +27,6 @@ from .protocol import Backend, StepTrainer
 _quiet = np.errstate(all="ignore")
 
 
-class StepArrays(NamedTuple):
-    """Arrays that steps update: the kernels' `State` without its scratch arrays."""
-
-    parameters: Array
-    statistics: Array
-    optimizer: Array
-    average: Array
-    order: Array
-    generator: Array
-    plateau: Array
-    progress: Array  # (1,), number of steps done
-
-
 class NumpyTrainer(StepTrainer):
     """Trainer on the NumPy reference."""
 
@@ -47,16 +35,11 @@ class NumpyTrainer(StepTrainer):
     ) -> None:
         job = replace(job, X=make_dense(job.X)) if job.is_sparse else job
         super().__init__(network, parameters, statistics, job, memory)
-        self._state = StepArrays(
-            parameters,
-            statistics,
-            memory.optimizer,
-            memory.average,
-            memory.order if job.is_gathered else np.arange(job.n_samples, dtype=np.int64),
-            memory.generator,
-            memory.plateau,
-            np.array([job.steps_done], np.int64),
-        )
+        # The arrays that steps update, by the names that they have in the kernels' `State` and in the memory.
+        order = memory.order if job.is_gathered else np.arange(job.n_samples, dtype=np.int64)
+        progress = np.array([job.steps_done], np.int64)
+        arrays = {"parameters": parameters, "statistics": statistics, "order": order, "progress": progress}
+        self._state = SimpleNamespace(**vars(memory) | arrays)
 
     @property
     def n_steps(self) -> int:
@@ -66,7 +49,7 @@ class NumpyTrainer(StepTrainer):
     def run(self, last_pass: int, last_step: int | None = None) -> bool:
         last_step = self._job.last_step(last_pass, last_step)
         finished = time.perf_counter() + limits.CALL_SECONDS
-        changing = [*self._state, *self.records]
+        changing = [*vars(self._state).values(), *self.records]
         while self._state.progress[0] < last_step and time.perf_counter() < finished and not self.halted:
             before = [array.copy() for array in changing]
             self.non_finite = "a parameter"
