@@ -63,13 +63,8 @@ class History:
     learning_rate: Floats
     gradient_norm: Floats
     update_ratio: Floats
-    stopped_early: bool = False
-    n_passes: int = -1  # -1 stands for the epochs up to the last kept one
-
-    def __post_init__(self) -> None:
-        """Count the epochs up to the last kept one if their number is not given."""
-        if self.n_passes < 0:
-            object.__setattr__(self, "n_passes", int(self.passes[-1]) + 1 if len(self) else 0)
+    stopped_early: bool
+    n_passes: int
 
     def __len__(self) -> int:
         return len(self.passes)
