@@ -19,6 +19,7 @@ from .system.validation import (
     check_fields,
     check_labels,
     check_number,
+    check_positive,
     check_targets,
     make_field,
     register,
@@ -193,8 +194,6 @@ def _find_shape(y: Any) -> tuple[int, ...]:
 # Registry of the losses: classes by name.
 LOSSES: dict[str, type[Loss]] = {}
 
-_check_positive = partial(check_number, least=0.0, exclusive_start=True)
-
 
 @register(LOSSES, "softmax_cross_entropy")
 class SoftmaxCrossEntropy(Loss):
@@ -247,7 +246,7 @@ class MulticlassHinge(Loss):
     output: ClassVar[str] = "softmax"
     of_labels: ClassVar[bool] = True
 
-    margin: float = make_field(_check_positive, default=1.0)
+    margin: float = make_field(check_positive, default=1.0)
 
 
 @register(LOSSES, "sigmoid_binary_cross_entropy")
@@ -314,7 +313,7 @@ class Huber(Loss):
     Huber(delta=0.5)
     """
 
-    delta: float = make_field(_check_positive, default=1.0)
+    delta: float = make_field(check_positive, default=1.0)
 
 
 @register(LOSSES, "quantile")
@@ -336,7 +335,7 @@ class Quantile(Loss):
     Quantile(quantile=0.9)
     """
 
-    quantile: float = make_field(partial(_check_positive, most=1.0, exclusive_end=True), default=0.5)
+    quantile: float = make_field(partial(check_positive, most=1.0, exclusive_end=True), default=0.5)
 
 
 @register(LOSSES, "hinge")
@@ -361,7 +360,7 @@ class Hinge(Loss):
     bounds: ClassVar[tuple[float | None, float | None]] = (-1.0, 1.0)
     only_bounds: ClassVar[bool] = True
 
-    margin: float = make_field(_check_positive, default=1.0)
+    margin: float = make_field(check_positive, default=1.0)
 
 
 @register(LOSSES, "poisson")

@@ -27,6 +27,7 @@ from .system.validation import (
     check_flag,
     check_fraction,
     check_number,
+    check_positive,
     check_positive_count,
     check_rate,
     make_field,
@@ -112,7 +113,6 @@ def _check_betas(betas: Any, name: str) -> tuple[float, ...]:
     return tuple(check_fraction(beta, f"{name}[{k}]") for k, beta in enumerate(betas))
 
 
-_check_positive = partial(check_number, least=0.0, exclusive_start=True)
 # A decay may be 1: nothing is forgotten.
 _check_momentum = partial(check_number, least=0.0, most=1.0)
 
@@ -507,8 +507,8 @@ class LevenbergMarquardt(Minimiser):
     True
     """
 
-    damping: float = make_field(_check_positive, default=1e-3)
-    down: float = make_field(partial(_check_positive, most=1.0, exclusive_end=True), default=0.1)
+    damping: float = make_field(check_positive, default=1e-3)
+    down: float = make_field(partial(check_positive, most=1.0, exclusive_end=True), default=0.1)
     up: float = make_field(partial(check_number, least=1.0, exclusive_start=True), default=10.0)
     bayesian: bool = make_field(check_flag, default=False)
     gtol: float = make_field(check_rate, default=1e-7)

@@ -15,28 +15,11 @@ mp.mp.dps = 60
 
 
 def rational(g, end, top: int, bottom: int):
-    """Fit ``(1 + p1 u + ...) / (1 + q1 u + ...)`` to a function g on [0, end] with g(0) = 1.
+    """Fit ``(1 + p1 u + ...) / (1 + q1 u + ...)`` to a function g without zeros on [0, end], with g(0) = 1.
 
-    Parameters
-    ----------
-    g : callable
-        Function without zeros on [0, end].
-    end : mpf
-        Right end of the interval.
-    top, bottom : int
-        Degrees of numerator and denominator.
-
-    Returns
-    -------
-    p, q : list of mpf
-        Coefficients of numerator and denominator, from the power 1 on.
-    error : mpf
-        Maximum of the relative error; no rational function of these degrees has a smaller one.
-
-    Raises
-    ------
-    ArithmeticError
-        If the error has fewer alternating peaks than that of the best approximation.
+    `top` and `bottom` are the degrees of numerator and denominator. Return the coefficients of both, and the
+    largest relative error: no function of these degrees has a smaller one. Raise ArithmeticError if the error
+    has fewer alternating peaks than the best approximation's.
     """
     count = top + bottom + 1  # unknowns: p, q and the error, whose sign alternates from node to node
     nodes = [end * (1 - mp.cos(mp.pi * (k + 1) / count)) / 2 for k in range(count)]

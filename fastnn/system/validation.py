@@ -448,7 +448,7 @@ def check_rate(value: object, name: str) -> float:
 
 def check_limit(value: object, name: str) -> float:
     """Return a finite limit above 0, or 0 for None, which stands for no limit."""
-    return 0.0 if value is None else check_number(value, name, 0.0, exclusive_start=True)
+    return 0.0 if value is None else check_positive(value, name)
 
 
 def check_number(
@@ -525,6 +525,7 @@ def check_count(value: Any, name: str, least: int = 0) -> int:
     raise ValueError(f"{name} must be an integer {limits}, got {short_repr(value)}")
 
 
+check_positive = partial(check_number, least=0.0, exclusive_start=True)
 check_positive_count = partial(check_count, least=1)
 # A fraction of at least 0 and below 1.
 check_fraction = partial(check_number, least=0.0, most=1.0, exclusive_end=True)

@@ -54,29 +54,10 @@ class FunctionPointer:
     An object can be called: ``pointer(*arguments)`` calls the kernel, from any number of threads, and returns
     its result. The call releases the GIL, and raises the exception that the kernel raises.
 
-    Parameters
-    ----------
-    function : str or kernel
-        Name of a kernel, or of the factory that returns it: ``"module.name"`` in this package. A kernel that
-        is given itself is not in the library.
-    factory_arguments : tuple or None
-        Arguments of the factory; None if `function` is the kernel.
-    kinds : mapping of str to Kind
-        Kinds of the arguments, by name, in order.
-    result : Kind
-        Kind of the result: a number, a boolean or none.
-
-    Attributes
-    ----------
-    kind : Pointer
-        Kind of the pointer itself.
-    kinds : dict
-    result : Kind
-
-    Raises
-    ------
-    TypeError
-        For other kinds of results. When the kernel is compiled: if its result is of another kind.
+    `function` is a kernel, which is then not in the library, or the name of one or of its factory,
+    ``"module.name"`` in this package. `factory_arguments` are None if it is not a factory. `kinds` are the
+    kinds of the arguments, by name, in order. A `result` that is not a number, a boolean or none is a
+    TypeError, and so is, when the kernel is compiled, a kernel whose result is of another kind.
     """
 
     def __init__(
@@ -121,7 +102,7 @@ class FunctionPointer:
             raise TypeError(f"Python cannot receive a result of type {self.result}")
         formats = "".join(code for kind in self.kinds.values() for code in kind.formats)
         appenders = [kind.make_appender(name) for name, kind in self.kinds.items()]
-        return get_entry(self.address), RESULTS[self.result.key], struct.Struct(formats).pack, appenders
+        return ENTRY(self.address), RESULTS[self.result.key], struct.Struct(formats).pack, appenders
 
     def __call__(self, *arguments: Any) -> Any:
         """Call the kernel with these arguments and return its result."""
@@ -220,24 +201,8 @@ class PreparedCall:
 
     The call releases the GIL. Arrays are passed by address, so that later calls see their new contents; they
     live as long as this object. One thread at a time may use an object: `copy` returns one for another
-    thread.
-
-    Parameters
-    ----------
-    pointer : FunctionPointer
-        The kernel, which is found, loaded or compiled.
-    **arguments
-        All arguments of the kernel, by name, of exactly the pointer's kinds.
-
-    Attributes
-    ----------
-    arguments : dict
-        The present arguments, by name.
-
-    Raises
-    ------
-    TypeError
-        For an argument that the kernel cannot take as it is, and for missing and unknown arguments.
+    thread. The arguments are given by name. An argument that is not of exactly the pointer's kind, or is
+    missing or unknown, is a TypeError. The attribute `arguments` holds the present ones.
     """
 
     def __init__(self, pointer: FunctionPointer, **arguments: Any) -> None:
@@ -257,7 +222,7 @@ class PreparedCall:
         self._result = RESULTS[self._pointer.result.key]()
         self._error = ctypes.c_void_p()
         self._run = functools.partial(
-            get_entry(self._pointer.address),
+            ENTRY(self._pointer.address),
             ctypes.addressof(self._result),
             ctypes.addressof(self._error),
             get_address(memory),
@@ -321,16 +286,10 @@ def _layout(pointer: FunctionPointer) -> dict[str, ArgumentPlace]:
 
 # --- the machine code of kernels, as numba lays out calls and errors -------------------------------
 
+# A kernel with one argument, an address, as a function that Python calls. It takes the addresses of the
+# result and of a pointer to an error, and the argument. It releases the GIL, and returns 0, or a status other
+# than 0 if the kernel raises an exception.
 ENTRY = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-
-
-def get_entry(address: int) -> Callable[..., int]:
-    """Return the machine code of a kernel with one argument, an address, as a function that Python calls.
-
-    The function takes the addresses of the result and of a pointer to an error, and the argument. It
-    releases the GIL, and returns 0, or a status other than 0 if the kernel raises an exception.
-    """
-    return ENTRY(address)
 
 
 class ErrorInfo(ctypes.Structure):
@@ -340,7 +299,7 @@ class ErrorInfo(ctypes.Structure):
 
 
 def make_error(status: int, error: int | None) -> BaseException:
-    """Return the exception of a kernel, given what a function of `get_entry` returned and the error."""
+    """Return the exception of a kernel, given what an `ENTRY` returned and the error."""
     if status < 1 or not error:  # no exception of the kernel's own
         return SystemError(f"a kernel failed with status {status}")
     info = ErrorInfo.from_address(error)
