@@ -90,6 +90,5 @@ def find_turns(
 
 @functools.cache
 def curvature(name: str) -> Curvature:
-    """Return the curvature of the activation `name`."""
     value, slope = ACTIVATIONS[name].value.formula, ACTIVATIONS[name].slope.formula
     return find_curvature(lambda z: evaluate(slope, z, evaluate(value, z)))

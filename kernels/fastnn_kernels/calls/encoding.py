@@ -16,13 +16,11 @@ COLUMN, FEATURES = Array(FLOAT64, 1, readonly=True), Array(SCALARS["float32"], 2
 
 @functools.cache
 def smooth_scaled() -> FunctionPointer:
-    """Return the pointer to the kernel `encoding.smooth_scaled`."""
     kinds = {"x": COLUMN, **dict.fromkeys(("center", "scale", "limit"), FLOAT64), "out": FEATURES}
     return FunctionPointer("encoding.smooth_scaled", None, kinds | {"column": INT64}, NONE)
 
 
 @functools.cache
 def piecewise_linear() -> FunctionPointer:
-    """Return the pointer to the kernel `encoding.piecewise_linear`."""
     kinds = {"x": COLUMN, "low": COLUMN, "width": COLUMN, "factor": FLOAT64, "out": FEATURES}
     return FunctionPointer("encoding.piecewise_linear", None, kinds | {"column": INT64}, NONE)

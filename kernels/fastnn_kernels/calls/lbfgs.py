@@ -128,7 +128,6 @@ def advance_pointer() -> FunctionPointer:
 
 @functools.cache
 def lbfgs_iterations(sparse: bool, dtype: np.dtype) -> FunctionPointer:
-    """Return the pointer to the kernel `lbfgs.lbfgs_iterations`."""
     of = get_kinds(dtype)
     loss = backward_pointer("squared_error", dtype)
     pointers = gradient_pointers(("tanh",), loss, False, False, sparse, False, dtype)

@@ -84,14 +84,12 @@ def grid_classes(votes: bool, dtype: np.dtype, target: np.dtype) -> FunctionPoin
 
 @functools.cache
 def grid_values(response: str, dtype: np.dtype) -> FunctionPointer:
-    """Return the pointer to the kernel `grid.grid_values`."""
     kinds = {**_grid(dtype), "class_index": INT64, **_workspace(dtype), "values": _pixels(dtype)}
     return FunctionPointer("grid.grid_values", (response,), kinds, NONE)
 
 
 @functools.cache
 def subdivide(votes: bool, dtype: np.dtype) -> FunctionPointer:
-    """Return the pointer to the kernel `quadtree.subdivide`."""
     flat = get_kinds(dtype).flat
     kinds = {
         **_grid(dtype, bounds_table),

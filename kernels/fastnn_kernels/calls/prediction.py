@@ -67,7 +67,6 @@ class SparseTable(NamedTuple):
 
 
 def table_kind(dtype: np.dtype) -> Struct:
-    """Return the kind of a `SparseTable`."""
     items = get_kinds(dtype).scalar, INT32, INT64
     read = (Array(item, 1, readonly=True) for item in items)
     return Struct(SparseTable, dict(zip(SparseTable._fields, (*read, INDICES), strict=True)))
@@ -84,7 +83,6 @@ def _network_kinds(sparse: bool, dtype: np.dtype) -> dict[str, Kind]:
 
 @functools.cache
 def outputs(sparse: bool, dtype: np.dtype) -> FunctionPointer:
-    """Return the pointer to the kernel `predict.outputs`."""
     of = get_kinds(dtype)
     kinds = {
         **_network_kinds(sparse, dtype),
@@ -98,7 +96,6 @@ def outputs(sparse: bool, dtype: np.dtype) -> FunctionPointer:
 
 @functools.cache
 def predict(sparse: bool, dtype: np.dtype) -> FunctionPointer:
-    """Return the pointer to the kernel `predict.predict`."""
     of = get_kinds(dtype)
     kinds = {
         **_network_kinds(sparse, dtype),
@@ -111,7 +108,6 @@ def predict(sparse: bool, dtype: np.dtype) -> FunctionPointer:
 
 @functools.cache
 def loss(sparse: bool, dtype: np.dtype) -> FunctionPointer:
-    """Return the pointer to the kernel `predict.loss`."""
     of = get_kinds(dtype)
     kinds = {
         **_network_kinds(sparse, dtype),
@@ -126,7 +122,6 @@ def loss(sparse: bool, dtype: np.dtype) -> FunctionPointer:
 
 @functools.cache
 def plan_packing() -> FunctionPointer:
-    """Return the pointer to the kernel `network.plan_packing`."""
     return FunctionPointer(
         "network.plan_packing", None, {"plan": PLAN, "itemsize": INT64, "sparse": BOOL}, INT64
     )
@@ -134,7 +129,6 @@ def plan_packing() -> FunctionPointer:
 
 @functools.cache
 def pack_weights(dtype: np.dtype) -> FunctionPointer:
-    """Return the pointer to the kernel `network.pack_weights`."""
     of = get_kinds(dtype)
     kinds = {"plan": PLAN, "parameters": Array(of.scalar, 1, readonly=True), "packed": of.flat}
     return FunctionPointer("network.pack_weights", None, kinds, NONE)

@@ -252,7 +252,6 @@ def _gradient_pointer(
 
 
 def gradient_kind(pointers: GradientPointers) -> Struct:
-    """Return the kind of the pointers to a gradient."""
     functions = Struct(Functions, _pointer_kinds(pointers.functions))
     return Struct(GradientPointers, {"of": getattr(pointers.of, "kind", NONE), "functions": functions})
 

@@ -171,7 +171,6 @@ def make_part_code(*_: object) -> Code:
 
 
 def make_code(library: KernelLibrary, description: FunctionDescriptor, environment: Environment) -> Code:
-    """Return the entry point with the address of a kernel's machine code."""
     return Code(get_code_address(library, description))
 
 
@@ -217,18 +216,15 @@ class Kernel(HookedDispatcher):
         self.compiled: dict[CodeForm, dict[tuple, CompileResult]] = {kind: {} for kind in CodeForm}
 
     def compile_for_kernels(self) -> contextlib.AbstractContextManager:
-        """Return the context in which kernels compile to parts."""
         return compile_to(CodeForm.PART)
 
     def compile_for_python(self, *args: Any, **kws: Any) -> Any:
-        """Compile callable code for these arguments, and return it."""
         with compile_to(CodeForm.CALLABLE):
             code = super().compile_for_python(*args, **kws)
         refusal.warn(stacklevel=3)  # the warning names the line that called the kernel
         return code
 
     def find_code(self, types: tuple) -> CompileResult | None:
-        """Return the compiled code of the kind `wanted`; None if there is none for these types."""
         return self.compiled[Kernel.wanted].get(types)
 
     def store_code(self, types: tuple, compiled: CompileResult) -> bool:

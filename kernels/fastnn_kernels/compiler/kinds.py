@@ -67,7 +67,6 @@ class Kind(ABC):
         """
 
     def make_error(self, name: str, value: object) -> TypeError:
-        """Return the exception for a value of another kind."""
         given = f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else repr(value)
         return TypeError(f"{name} is {given}, where the kernel takes {self}")
 
@@ -76,7 +75,6 @@ class Scalar(Kind):
     """A number, a boolean, or None; the key is numba's name of the type."""
 
     def make_appender(self, name: str) -> Append:
-        """Return the function that appends a number."""
         is_boolean, is_none = self.key == "boolean", self.key == "none"
 
         def append(value: Any, words: list[float]) -> None:
@@ -109,7 +107,6 @@ UINT32, UINT64, FLOAT64 = (SCALARS[name] for name in ("uint32", "uint64", "float
 
 
 def get_scalar(dtype: np.dtype) -> Scalar:
-    """Return the kind of a number of this dtype."""
     return SCALARS[dtype.name]
 
 
@@ -121,7 +118,6 @@ class Array(Kind):
         super().__init__(f"{'readonly ' if readonly else ''}{item}[{ndim}]", (ADDRESS, *"q" * ndim))
 
     def make_appender(self, name: str) -> Append:
-        """Return the function that appends the address and the shape of an array."""
         dtype, ndim, readonly = np.dtype(self.item.key), self.ndim, self.readonly
 
         def append(value: Any, words: list[float]) -> None:
@@ -147,7 +143,6 @@ class Struct(Kind):
         )
 
     def make_appender(self, name: str) -> Append:
-        """Return the function that appends the words of all fields."""
         of, n = self.of, len(self.fields)
         items = [kind.make_appender(f"{name}.{label}") for label, kind in self.fields.items()]
 
@@ -168,8 +163,6 @@ class Pointer(Kind):
         super().__init__(f"&({', '.join(map(str, arguments))}) -> {result}", (ADDRESS,))
 
     def make_appender(self, name: str) -> Append:
-        """Return the function that appends the address of a pointer or table, whose `kind` it checks."""
-
         def append(value: Any, words: list[float]) -> None:
             kind = getattr(value, "kind", None)
             if kind is not self and kind != self:
@@ -200,6 +193,5 @@ class Kinds(NamedTuple):
 
 @functools.cache
 def get_kinds(dtype: np.dtype) -> Kinds:
-    """Return the kinds of numbers and arrays of `dtype`."""
     item = get_scalar(dtype)
     return Kinds(item, Array(item, 1), Array(item, 2), Array(item, 2, readonly=True))

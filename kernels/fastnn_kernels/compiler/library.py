@@ -153,7 +153,6 @@ def _write_object(name: str, objects: Path, symbol: str, code: str | bytes) -> N
 
 
 def _rename(code: bytes, function: str, symbol: str) -> bytes:
-    """Return bitcode with its function renamed."""
     module = llvm.parse_bitcode(code)
     module.get_function(function).name = symbol
     return module.as_bitcode()
@@ -193,7 +192,6 @@ def _emit_object_code(target: Target, symbol: str, code: str | bytes) -> bytes:
 
 
 def _make_machine(target: Target) -> llvm.TargetMachine:
-    """Return LLVM's machine for a target."""
     return llvm.Target.from_triple(target.triple).create_target_machine(
         cpu=target.cpu, features=target.features, opt=3, reloc="pic", codemodel="small"
     )
@@ -318,7 +316,6 @@ def _emit_cpuid(builder: ir.IRBuilder, leaf: int) -> ir.Value:
 
 
 def find_target() -> str:
-    """Return the name of the target of this machine."""
     has = llvm.get_host_cpu_features()
     for name in prebuilt.list_targets():
         features = TARGETS[name].features.split(",")

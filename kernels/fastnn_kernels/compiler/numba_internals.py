@@ -344,7 +344,6 @@ def emit_function(name: str, kind: ir.FunctionType, emit: Callable[..., None]) -
 
 
 def get_library_assembly(library: JITCodeLibrary) -> str:
-    """Return the assembly of a library that was not loaded from the cache."""
     return library.get_asm_str()
 
 
@@ -432,7 +431,6 @@ def make_pipeline(compiler: Compiler) -> list:
 
 
 def get_code_address(library: JITCodeLibrary, description: FunctionDescriptor) -> int:
-    """Return the address of a function's machine code, given numba's description of the function."""
     return library.get_pointer_to_function(description.llvm_func_name)
 
 

@@ -52,7 +52,6 @@ from .numba_internals import (
 
 
 def _hash(value: object) -> str:
-    """Return a short digest of the value's text."""
     return hashlib.sha256(str(value).encode()).hexdigest()[:16]
 
 
@@ -95,7 +94,6 @@ class PointerModel(models.PrimitiveModel):
 
 @functools.cache
 def get_numba_type(kind: Kind) -> types.Type:
-    """Return the numba type of a kind of argument."""
     match kind:
         case Array():
             return types.Array(get_numba_type(kind.item), kind.ndim, "C", readonly=kind.readonly)
@@ -151,7 +149,6 @@ def check_result(pointer: FunctionPointer, compiled: CompileResult) -> None:
 @typeof_impl.register(UnusedPointer)
 @typeof_impl.register(PointerTable)
 def get_pointer_type(pointer, context):
-    """Return the numba type of a pointer or a table."""
     return get_numba_type(pointer.kind)
 
 

@@ -109,12 +109,10 @@ class SharedFunction:
 
 
 def list_shared_functions() -> list[str]:
-    """Return the names of all shared functions."""
     return list(_functions)
 
 
 def emit_shared_function(name: str) -> str:
-    """Return the LLVM IR of a shared function."""
     return str(emit_function(name, _functions[name]._type, _functions[name]._emit))
 
 

@@ -50,12 +50,10 @@ class Target(NamedTuple):
 
     @property
     def is_x86(self) -> bool:
-        """True for x86 processors."""
         return self.triple.startswith(("x86_64", "i686", "i386"))
 
     @property
     def is_aarch64(self) -> bool:
-        """True for 64-bit ARM processors."""
         return self.triple.startswith(("aarch64", "arm64"))
 
 

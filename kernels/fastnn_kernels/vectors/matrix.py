@@ -61,7 +61,7 @@ class Matrix:
 
 
 class Rows:
-    """A matrix in a function that has a pointer and integers as arguments instead of an array.
+    """A matrix, like `Matrix`, in a function with a pointer and integers as arguments instead of an array.
 
     `pointer` points to the first element; `distance` is the number of elements from one row to the next. If
     `has_first` is False, only later rows lie in memory.
@@ -80,7 +80,6 @@ class Rows:
         self.pointer, self._distance, self._has_first = pointer, distance, has_first
 
     def element(self, row: ir.Value, column: ir.Value) -> ir.Value:
-        """Return a pointer to the element at [row, column]."""
         return self._builder.gep(self.pointer, [self._offset(row, column)], inbounds=self._has_first)
 
     def prefetch(self, row: ir.Value, column: ir.Value) -> None:
@@ -88,16 +87,13 @@ class Rows:
         prefetch(self._builder, self._builder.gep(self.pointer, [self._offset(row, column)]))
 
     def load(self, row: ir.Value, column: ir.Value) -> Value:
-        """Return the vector that begins at [row, column]."""
         loaded = self._builder.load(self._at(row, column), align=self._vector.dtype.bitwidth // 8)
         return Value(self._context, self._builder, self._vector, loaded)
 
     def store(self, row: ir.Value, column: ir.Value, value: Value) -> None:
-        """Write a vector to the elements from [row, column] on."""
         self._builder.store(value.ir, self._at(row, column), align=self._vector.dtype.bitwidth // 8)
 
     def broadcast(self, row: ir.Value, column: ir.Value) -> Value:
-        """Return a vector with the element at [row, column] in every lane."""
         scalar = self._builder.load(self.element(row, column))
         return Value.wrap(self._context, self._builder, self._vector, scalar, self._vector.dtype)
 

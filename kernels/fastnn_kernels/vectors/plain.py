@@ -36,15 +36,8 @@ def evaluate(formula: Callable[..., Numbers], *arrays: ArrayLike) -> np.ndarray:
         return np.array(result.array)
 
 
-class Numbers:
-    """An array with the methods of `Value` that formulas of activations use.
-
-    Parameters
-    ----------
-    array : array of float64, float32, int64 or bool
-    dtype : numba type, default float64
-        Type of the values.
-    """
+class Numbers(np.lib.mixins.NDArrayOperatorsMixin):
+    """An array of a numba type, with what formulas of activations use of the class `Value`."""
 
     def __init__(self, array: np.ndarray, dtype: types.Number = types.float64) -> None:
         self.array, self.dtype = array, dtype
@@ -58,40 +51,10 @@ class Numbers:
     def constant(self, number: float) -> Numbers:
         return self._like(np.full(self.array.shape, number, NUMPY_DTYPES[self.dtype]))
 
-    def __add__(self, other: Numbers | float) -> Numbers:
-        return self._like(self.array + self._lift(other))
-
-    def __sub__(self, other: Numbers | float) -> Numbers:
-        return self._like(self.array - self._lift(other))
-
-    def __mul__(self, other: Numbers | float) -> Numbers:
-        return self._like(self.array * self._lift(other))
-
-    def __truediv__(self, other: Numbers | float) -> Numbers:
-        return self._like(self.array / self._lift(other))
-
-    def __rsub__(self, other: float) -> Numbers:
-        return self.constant(other) - self
-
-    def __rtruediv__(self, other: float) -> Numbers:
-        return self.constant(other) / self
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __neg__(self) -> Numbers:
-        return self._like(-self.array)
-
-    def __lshift__(self, bits: int) -> Numbers:
-        return self._like(self.array << bits)
-
-    def __rshift__(self, bits: int) -> Numbers:
-        return self._like(self.array >> bits)
-
-    def __lt__(self, other: Numbers | float) -> Numbers:
-        return self._like(self.array < self._lift(other), types.boolean)
-
-    def __gt__(self, other: Numbers | float) -> Numbers:
-        return self._like(self.array > self._lift(other), types.boolean)
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Numbers | float) -> Numbers:
+        """Compute an operator; called by NumPy."""
+        result = ufunc(*map(self._lift, inputs))
+        return self._like(result, types.boolean if result.dtype == np.bool_ else None)
 
     def equals(self, other: Numbers | float) -> Numbers:
         return self._like(self.array == self._lift(other), types.boolean)
@@ -100,11 +63,9 @@ class Numbers:
         return self._like(np.where(mask.array, self.array, self._lift(other)))
 
     def at_most(self, other: Numbers | float) -> Numbers:
-        """Return the smaller of the two; NaN in this array stays NaN."""
         return self._like(np.where(self.array > self._lift(other), self._lift(other), self.array))
 
     def at_least(self, other: Numbers | float) -> Numbers:
-        """Return the larger of the two; NaN in this array stays NaN."""
         return self._like(np.where(self.array < self._lift(other), self._lift(other), self.array))
 
     def fma(self, factor: Numbers | float, addend: Numbers | float) -> Numbers:
@@ -126,15 +87,12 @@ class Numbers:
         return self._like(np.copysign(self.array, sign.array))
 
     def bits(self) -> Numbers:
-        """Return the bits of float64 numbers as integers."""
         return self._like(self.array.view(np.int64), types.int64)
 
     def from_bits(self) -> Numbers:
-        """Return the float64 numbers that have these integers as their bits."""
         return self._like(self.array.view(np.float64), types.float64)
 
     def to(self, dtype: types.Number) -> Numbers:
-        """Return the numbers converted to another numba type."""
         return self._like(self.array.astype(NUMPY_DTYPES[dtype]), dtype)
 
 
