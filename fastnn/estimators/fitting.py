@@ -295,7 +295,7 @@ class _Fit(Hook):
             if self._earlier_best is None:
                 estimator.best_validation_score_ = -np.inf
             patience = Patience(
-                np.inf,  # `_StopOrLowerRate` ends the fit
+                np.inf,  # `after_chunk` ends the fit
                 self.tol,
                 self._ties,
                 keeps_small=True,
@@ -304,16 +304,13 @@ class _Fit(Hook):
             )
             self._keeper = KeepBest(patience, validation.compute_score)
             hooks.append(self._keeper)
-        hooks += [self, *reporters]
-        if not self._is_minimisation or self._keeper is not None:
-            hooks.append(_StopOrLowerRate(self, reporters))
+        hooks += [*reporters, self]
+        self._prints = any(isinstance(hook, Lines) for hook in reporters)
         if options.is_whole:
             for each in get_callbacks(estimator):
                 if isinstance(each, Checkpoint):
                     check_best(each, validation is not None)
                     hooks.append(SaveCheckpoint(each, self))
-        if options.stopped is not None:
-            hooks.append(_StopOnRequest(options.stopped))
         return hooks if self._is_minimisation else [*hooks, *options.hooks]
 
     def _train(self, hooks: list[Hook]) -> bool:
@@ -396,10 +393,32 @@ class _Fit(Hook):
             self.estimator.best_validation_score_ = -patience.best
             self.state.n_no_improvement = patience.count
 
-    def restart_patience(self) -> None:
-        self.state.count_no_improvement(0)
-        if self._keeper is not None:
-            self._keeper.patience.count = 0
+    def after_chunk(self, training: Training) -> bool:
+        """End the fit after too many epochs without improvement, or lower the rate "adaptive"."""
+        estimator, state, stopped = self.estimator, self.state, self._options.stopped
+        if stopped is not None and stopped():
+            raise KeyboardInterrupt
+        if self._is_minimisation and self._keeper is None:
+            return False
+        # A continued fit starts with the count that ended the last fit: run at least one epoch.
+        if not training.n_passes or state.n_no_improvement <= self.n_iter_no_change:
+            return False
+        what = "Validation score" if estimator.early_stopping else "Training loss"
+        outcome, rate = "Stopping.", self.job.epsilon * state.rate_factor
+        is_adaptive = estimator.learning_rate == "adaptive" and estimator.solver == "sgd"
+        goes_on = is_adaptive and rate > MIN_RATE
+        if goes_on:
+            outcome = f"Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}"
+            state.rate_factor /= ADAPTIVE_DIVISOR
+            state.count_no_improvement(0)
+            if self._keeper is not None:
+                self._keeper.patience.count = 0
+        elif is_adaptive:
+            outcome = "Learning rate too small. Stopping."
+        if self._prints:
+            limit = f"tol={self.tol:f} for {self.n_iter_no_change} consecutive epochs"
+            print(f"{what} did not improve more than {limit}. {outcome}")
+        return not goes_on
 
     @property
     def best(self) -> tuple[Array, Array] | None:
@@ -479,51 +498,6 @@ class _Fit(Hook):
         losses = estimator.loss_curve_[-estimator.n_iter_ :] if estimator.n_iter_ else []
         if hint := find_rise_hint(losses, f"learning_rate_init={self.job.epsilon:g}"):
             warn(hint, ConvergenceWarning)
-
-
-class _StopOrLowerRate(Hook):
-    """Hook that ends a fit after too many epochs without improvement, or lowers the rate "adaptive"."""
-
-    def __init__(self, fit: _Fit, reporters: list[Hook]) -> None:
-        self._fit = fit
-        self._prints = any(isinstance(hook, Lines) for hook in reporters)
-
-    def after_chunk(self, training: Training) -> bool:
-        # A continued fit starts with the count that ended the last fit: run at least one epoch.
-        fit, estimator, state = self._fit, self._fit.estimator, self._fit.state
-        if not training.n_passes or state.n_no_improvement <= fit.n_iter_no_change:
-            return False
-        what = "Validation score" if estimator.early_stopping else "Training loss"
-        message = (
-            f"{what} did not improve more than tol={fit.tol:f} for {fit.n_iter_no_change} consecutive epochs."
-        )
-        rate = fit.job.epsilon * state.rate_factor
-        if not (estimator.learning_rate == "adaptive" and estimator.solver == "sgd"):
-            self._print(f"{message} Stopping.")
-            return True
-        if rate <= MIN_RATE:
-            self._print(f"{message} Learning rate too small. Stopping.")
-            return True
-        state.rate_factor /= ADAPTIVE_DIVISOR
-        self._print(f"{message} Setting learning rate to {rate / ADAPTIVE_DIVISOR:f}")
-        fit.restart_patience()
-        return False
-
-    def _print(self, message: str) -> None:
-        if self._prints:
-            print(message)
-
-
-class _StopOnRequest(Hook):
-    """Hook that interrupts a fit when the function `stopped` returns True."""
-
-    def __init__(self, stopped: Callable[[], bool]) -> None:
-        self._stopped = stopped
-
-    def after_chunk(self, training: Training) -> bool:
-        if self._stopped():
-            raise KeyboardInterrupt
-        return False
 
 
 class FitDivergenceError(DivergenceError):
