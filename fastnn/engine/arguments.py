@@ -114,10 +114,8 @@ def make_kernel_settings(
         "n_weights": network.n_weights,
     }
     return TrainingSettings._make(
-        [
-            computed[name] if name in computed else convert(getattr(job, name))
-            for name, convert in _list_conversions()
-        ]
+        computed[name] if name in computed else convert(getattr(job, name))
+        for name, convert in _list_conversions()
     )
 
 

@@ -69,7 +69,7 @@ _SOLVERS: dict[str, Callable[[BaseMLP, Decay], Optimizer]] = {
     "levenberg_marquardt": lambda estimator, decay: LevenbergMarquardt(),
 }
 _SOLVERS["lm"] = _SOLVERS["levenberg_marquardt"]
-# Names of the solvers, and those that are minimisers.
+# Names of the solvers, and of the minimisers among them.
 SOLVERS = {*OPTIMIZERS, *_SOLVERS}
 _MINIMISERS = SOLVERS - {*STEPPING}
 

@@ -10,19 +10,11 @@ from .description import Array, Network
 
 
 class BatchNorm(NamedTuple):
-    """Views of the batch normalisation of one layer.
+    """Views of the batch normalisation of one layer."""
 
-    Parameters
-    ----------
-    scale, shift : array (1, n_out)
-        Trained parameters.
-    running_mean, running_variance : array (n_out,)
-        Statistics used by predictions.
-    """
-
-    scale: Array
+    scale: Array  # (1, n_out), trained
     shift: Array
-    running_mean: Array
+    running_mean: Array  # (n_out,), used by predictions
     running_variance: Array
 
 

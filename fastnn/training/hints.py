@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..engine.job import Job, Memory
 from ..engine.protocol import Backend
-from ..network.description import Network
+from ..network.description import Array, Network
 from ..optimizers import SGD, Momentum, Nesterov
 from ..schedules import Constant
 from .divergence import DivergenceError
@@ -40,7 +40,7 @@ RANGES |= dict.fromkeys(("relu", "softplus"), (0.0, np.inf))
 MIN_EPOCHS, MAX_EPOCHS, MAX_OPERATIONS = 100, 1000, 5e9
 
 
-def find_range_hint(network: Network, y: NDArray[np.floating]) -> str | None:
+def find_range_hint(network: Network, y: Array) -> str | None:
     """Return a hint if the outputs, whose errors the loss measures, cannot reach some targets, else None."""
     activation, loss = network.activations[-1], network.loss
     if activation not in RANGES or loss.of_labels or loss.output != "identity":
@@ -76,12 +76,7 @@ def find_rise_hint(losses: Sequence[float] | NDArray[np.float64], rate: str) -> 
 
 
 def find_rate_hint(
-    backend: Backend,
-    network: Network,
-    parameters: NDArray[np.floating],
-    statistics: NDArray[np.floating],
-    job: Job,
-    history: History,
+    backend: Backend, network: Network, parameters: Array, statistics: Array, job: Job, history: History
 ) -> str | None:
     """Return a hint that names a lower rate if a trial with it beats the training by far, else None.
 
@@ -117,11 +112,7 @@ def find_rate_hint(
 
 
 def _find_last_loss(
-    backend: Backend,
-    network: Network,
-    parameters: NDArray[np.floating],
-    statistics: NDArray[np.floating],
-    job: Job,
+    backend: Backend, network: Network, parameters: Array, statistics: Array, job: Job
 ) -> float:
     """Train in place; return the mean loss of the last epoch, or infinity if the training diverges."""
     trainer = backend.trainer(network, parameters, statistics, job, Memory.fresh(network, parameters, job))

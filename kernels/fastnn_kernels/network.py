@@ -113,7 +113,7 @@ def plan_packing(plan, itemsize, sparse):
     """Fill the column PACKED of a plan, and return the number of elements of the packed weights.
 
     itemsize: bytes of a parameter. The weights of a layer are packed if they take more than `PACKED_BYTES`,
-    but not those that `sparse` samples are multiplied by.
+    except weights by which `sparse` samples are multiplied.
     """
     total = 0
     for layer in range(plan.shape[0]):
@@ -176,7 +176,7 @@ def normalise(plan, layer, begin, end, parameters, weights, statistics, units):
 def normalise_backward(plan, layer, begin, end, parameters, weights, statistics, units, dunits, gradient):
     """Apply `norm.batch_norm_backward` to the units from `begin` to `end` of a layer.
 
-    dunits, flat, has the derivatives by the normalised sums, which become those by the sums.
+    dunits, flat, has the derivatives by the normalised sums; the derivatives by the sums replace them.
     """
     T, n = weights.shape[1], end - begin
     N = view(units, (plan[layer, NORMALISED] + begin) * T, n, T)
@@ -284,17 +284,9 @@ def backward_pass(batch_norm: bool, dropped: bool, sparse: bool, wanted: int = S
                 dropout_backward(D, dA, context.dropout[above], dA)
             call(activations[plan[layer, ACTIVATION]], (Z, A, dA, dA))
             if batch_norm and plan[layer, STATISTICS] >= 0:
+                weights, statistics = context.weights, context.statistics
                 normalise_backward(
-                    plan,
-                    layer,
-                    0,
-                    n_outputs,
-                    parameters,
-                    context.weights,
-                    context.statistics,
-                    units,
-                    dunits,
-                    gradient,
+                    plan, layer, 0, n_outputs, parameters, weights, statistics, units, dunits, gradient
                 )
             # The derivative by the samples is not needed: dX of the first layer has no rows.
             below = plan[max(layer - 1, 0), DUNITS]

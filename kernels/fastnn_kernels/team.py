@@ -109,7 +109,8 @@ def team_gradient(team, functions, plan, parameters, tile, context, wanted, buff
     are the same for all threads. The kernel returns the loss for the first thread and if `wanted`, else 0.
     """
     X, units, dunits = tile.X, buffers.units, buffers.dunits
-    scratch, gradient, weights = buffers.scratch, buffers.gradient, context.weights
+    scratch, gradient = buffers.scratch, buffers.gradient
+    weights, statistics = context.weights, context.statistics
     sums, zeros = row(sums_and_zeros, 0), row(sums_and_zeros, 1)
     thread, n_threads, barrier = team
     T = X.shape[1]
@@ -144,20 +145,15 @@ def team_gradient(team, functions, plan, parameters, tile, context, wanted, buff
                 for k in range(0, Z_part.shape[1], n_lanes):
                     store(Z_part, 0, k, load(Z_part, 0, k) + load(others, 0, k))
                 if plan[layer, STATISTICS] >= 0:
-                    normalise(plan, layer, begin, end, parameters, weights, context.statistics, units)
-                call(
-                    functions.activate[plan[layer, ACTIVATION]],
-                    (rows(Z, begin, end), rows(A, begin, end)),
-                )
+                    normalise(plan, layer, begin, end, parameters, weights, statistics, units)
+                call(functions.activate[plan[layer, ACTIVATION]], (rows(Z, begin, end), rows(A, begin, end)))
             if layer < last and has_dropout(plan, layer + 1):
                 drop_inputs(plan, layer + 1, part, A, units, context)
     total = 0.0
     if thread == 0:
         dS = view(dunits, plan[last, DUNITS] * T, plan[last, OUTPUTS], T)
-        total = call(
-            functions.loss_backward,
-            (last_outputs(plan, T, units), tile.y, weights, context.loss_parameter, wanted, dS),
-        )
+        scores, parameter = last_outputs(plan, T, units), context.loss_parameter
+        total = call(functions.loss_backward, (scores, tile.y, weights, parameter, wanted, dS))
 
     for layer in range(last, -1, -1):
         n_inputs, n_outputs = plan[layer, INPUTS], plan[layer, OUTPUTS]
@@ -179,16 +175,7 @@ def team_gradient(team, functions, plan, parameters, tile, context, wanted, buff
                 )
                 if plan[layer, STATISTICS] >= 0:
                     normalise_backward(
-                        plan,
-                        layer,
-                        begin,
-                        end,
-                        parameters,
-                        weights,
-                        context.statistics,
-                        units,
-                        dunits,
-                        gradient,
+                        plan, layer, begin, end, parameters, weights, statistics, units, dunits, gradient
                     )
         wait(barrier, thread, n_threads)
         for part in range(thread, N_PARTS, n_threads):

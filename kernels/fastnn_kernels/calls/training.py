@@ -296,7 +296,7 @@ def find_used_options(settings: TrainingSettings, gathered: bool) -> tuple[str, 
 
 @functools.cache
 def option_pointers(used: tuple[str, ...], by_units: bool, dtype: np.dtype) -> Options:
-    """Return the pointers of all options: to the kernels of those that are `used`, fields by name.
+    """Return the pointers of all options; an option that is not `used`, a field by name, has no kernel.
 
     by_units: True if threads share units.
     """

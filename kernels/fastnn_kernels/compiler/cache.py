@@ -233,7 +233,7 @@ def _lock(descriptor: int) -> None:
 
 
 def _use_first_folder(write: Callable[[Path], None]) -> Path:
-    """Return the first folder in which `write` succeeds, of those that nobody else can change."""
+    """Return the first folder that nobody else can change and in which `write` succeeds."""
     reasons = []
     for folder in list_cache_folders():
         try:
