@@ -313,7 +313,7 @@ def record_columns(estimator: Any, table: Table) -> None:
 
 
 def check_same_columns(estimator: Any, table: Table, name: str) -> None:
-    """Raise ValueError or warn, as scikit-learn does, if the columns differ from those that `name` was fitted to."""
+    """Raise ValueError or warn, as scikit-learn does, if the columns are not what `name` was fitted to."""
     fitted = getattr(estimator, "feature_names_in_", None)
     if fitted is None and table.has_names:
         warn(f"X has feature names, but {name} was fitted without feature names")

@@ -48,8 +48,6 @@ from .numba_internals import (
     CompileResult,
     Context,
     EntryMaker,
-    Environment,
-    FunctionDescriptor,
     HookedDispatcher,
     JITCodeLibrary,
     KernelLibrary,
@@ -77,7 +75,7 @@ from .numba_internals import (
     set_environments,
     set_library,
 )
-from .shared import filter_shared, make_available
+from .shared import FUNCTIONS, make_available
 
 # nogil: Python threads run kernels in parallel. error_model: division by zero gives inf, as in NumPy, without
 # a branch. No fastmath: contract would let each processor's code generator fuse other products with sums, so
@@ -159,23 +157,20 @@ class CodeForm(enum.Enum):
 
 
 class Code:
-    """Entry point of a kernel that Python does not call: the address of its machine code, 0 for a part."""
+    """Entry point of a kernel that Python does not call: the address of its machine code, 0 for a part.
+
+    Numba finds kernels by their entry points: no two are equal.
+    """
 
     def __init__(self, address: int = 0) -> None:
         self.address = address
 
 
-def make_part_code(*_: object) -> Code:
-    """Return an entry point without an address: a part has no machine code of its own."""
-    return Code()
-
-
-def make_code(library: KernelLibrary, description: FunctionDescriptor, environment: Environment) -> Code:
-    return Code(get_code_address(library, description))
-
-
 # Functions that return entry points, instead of numba's function that builds the wrapper for Python.
-CODE_MAKERS: dict[CodeForm, EntryMaker] = {CodeForm.PART: make_part_code, CodeForm.CODE: make_code}
+CODE_MAKERS: dict[CodeForm, EntryMaker] = {
+    CodeForm.PART: lambda *_: Code(),
+    CodeForm.CODE: lambda library, description, _: Code(get_code_address(library, description)),
+}
 
 
 class KernelCompiler(Compiler):
@@ -363,7 +358,7 @@ class KernelCache(NullCache):
             header = {
                 "names": list_symbols(compiled),
                 "result": describe_type(compiled.signature.return_type),
-                "shared": list(filter_shared(list_declared_names(compiled.library))),
+                "shared": [name for name in list_declared_names(compiled.library) if name in FUNCTIONS],
             }
             payload = pack_entry(header, get_library_code(compiled.library))
         except Exception as error:  # must not break a run

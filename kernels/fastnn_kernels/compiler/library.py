@@ -99,11 +99,11 @@ def build(
     _begin(name)
     if pointers is None:
         pointers = list(importlib.import_module(f"{PACKAGE_NAME}.catalogue").all_pointers())
-    from .shared import list_shared_functions
+    from .shared import FUNCTIONS
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}{SUFFIXES[name.partition('-')[0]]}"
-    tasks: list[FunctionPointer | str] = [*list_shared_functions(), *pointers]
+    tasks: list[FunctionPointer | str] = [*FUNCTIONS, *pointers]
     with tempfile.TemporaryDirectory() as objects:
         for symbol, code in _emit_own_functions(target):
             _write_object(name, Path(objects), symbol, code)
@@ -137,11 +137,11 @@ def _write_function(name: str, objects: Path, task: FunctionPointer | str) -> No
     _begin(name)
     from .jit import translate
     from .pointer import check_result, make_entry_kernel
-    from .shared import emit_shared_function
+    from .shared import FUNCTIONS
 
     if isinstance(task, str):
         importlib.import_module(f"{PACKAGE_NAME}.catalogue")  # which makes the shared functions
-        _write_object(name, objects, task, emit_shared_function(task))
+        _write_object(name, objects, task, FUNCTIONS[task].emit())
         return
     compiled, names, code = translate(*make_entry_kernel(task))
     check_result(task, compiled)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import llvmlite.binding
 from llvmlite import ir
@@ -35,7 +35,7 @@ from .numba_internals import (
 )
 
 # All shared functions, by name.
-_functions: dict[str, SharedFunction] = {}
+FUNCTIONS: dict[str, SharedFunction] = {}
 
 
 class SharedFunction:
@@ -48,7 +48,7 @@ class SharedFunction:
     def __init__(self, name: str, kinds: Sequence[ir.Type], emit: Callable[..., None]) -> None:
         self.name, self._type, self._emit = name, ir.FunctionType(ir.VoidType(), kinds), emit
         self._library: JITCodeLibrary | None = None
-        _functions[name] = self
+        FUNCTIONS[name] = self
 
     def declare(self, module: ir.Module) -> ir.Function:
         """Return the function's declaration in an LLVM module, for calls; make the function available."""
@@ -102,26 +102,17 @@ class SharedFunction:
         key = get_target_key(get_cpu_context().codegen()), get_code_settings()
         return f"shared.{self.name}.{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.nbc"
 
+    def emit(self) -> str:
+        """Return the function as LLVM IR."""
+        return str(emit_function(self.name, self._type, self._emit))
+
     @property
     def assembly(self) -> str:
         """Assembly of the function, if it was not loaded from the cache."""
         return get_library_assembly(self._library)
 
 
-def list_shared_functions() -> list[str]:
-    return list(_functions)
-
-
-def emit_shared_function(name: str) -> str:
-    return str(emit_function(name, _functions[name]._type, _functions[name]._emit))
-
-
-def filter_shared(names: Iterable[str]) -> Iterator[str]:
-    """Yield the names of shared functions among the names of functions."""
-    return (name for name in names if name in _functions)
-
-
 def make_available(names: Iterable[str]) -> None:
     """Make all shared functions with these names available to machine code of this process."""
     for name in names if prebuilt.building is None else ():
-        _functions[name].make_available()
+        FUNCTIONS[name].make_available()
