@@ -21,9 +21,10 @@ from numba.extending import intrinsic
 
 from .compiler.jit import kernel
 from .compiler.numba_internals import cgutils, make_array
+from .vectors.matrix import Matrix
 from .vectors.processor import VECTOR_BYTES
 from .vectors.value import Value, emitter
-from .vectors.vector import Vector, flat, get_vector, is_plain, lanes, load, store, vector_pointer
+from .vectors.vector import Vector, flat, get_vector, is_plain, lanes, load, store
 
 __all__ = ["draw", "dropout", "dropout_backward", "shuffle"]
 
@@ -114,16 +115,8 @@ def allocate_words(typing_context):
     array = types.Array(types.uint32, 1, "C")
 
     def generate(context, builder, signature, args):
-        word = ir.IntType(32)
-        return make_array(
-            context,
-            builder,
-            array,
-            data=cgutils.alloca_once(builder, word, size=WORDS),
-            shape=[ir.IntType(64)(WORDS)],
-            strides=[ir.IntType(64)(4)],
-            itemsize=ir.IntType(64)(4),
-        )
+        words = cgutils.alloca_once(builder, ir.IntType(32), size=WORDS)
+        return make_array(context, builder, array, words, [ir.IntType(64)(WORDS)])
 
     return array(), generate
 
@@ -229,19 +222,13 @@ def drop(typing_context, n_values, A, row, column, key, position, threshold, sca
         halves = Vector(types.int32, count)
         bits = builder.bitcast(z.ir, halves.llvm)
         limit = Value.wrap(context, builder, halves, threshold, types.int64)
-        masks = builder.icmp_unsigned(">=", bits, limit.ir)
-        for at in range(0, count - vector.lanes + 1, vector.lanes):
-            lanes_of = ir.Constant(
-                ir.VectorType(ir.IntType(32), vector.lanes), list(range(at, at + vector.lanes))
-            )
-            here = builder.add(column, column.type(at))
-            pointer = vector_pointer(context, builder, A, A_value, row, here)
-            x = Value(context, builder, vector, builder.load(pointer, align=vector.dtype.bitwidth // 8))
+        masks = limit.like(builder.icmp_unsigned(">=", bits, limit.ir), types.boolean)
+        source, target = Matrix(context, builder, A, A_value), Matrix(context, builder, D, D_value)
+        for k, mask in enumerate(masks.parts(vector.lanes)):
+            here = builder.add(column, column.type(k * vector.lanes))
             factor = Value.wrap(context, builder, vector, scale, A.dtype)
-            mask = x.like(builder.shuffle_vector(masks, masks, lanes_of), types.boolean)
-            kept = x.fma(factor, 0.0).where(mask, -0.0)  # -0 + 0 is 0
-            pointer = vector_pointer(context, builder, D, D_value, row, here)
-            builder.store(kept.ir, pointer, align=vector.dtype.bitwidth // 8)
+            kept = source.load(row, here).fma(factor, 0.0).where(mask, -0.0)  # -0 + 0 is 0
+            target.store(row, here, kept)
         return context.get_dummy_value()
 
     return types.void(

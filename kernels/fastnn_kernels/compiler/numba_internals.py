@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -552,27 +552,23 @@ class ArrayFields:
 
 
 def make_array(
-    context: TargetContext,
-    builder: ir.IRBuilder,
-    kind: Type,
-    *,
-    data: ir.Value,
-    shape: Iterable[ir.Value],
-    strides: Iterable[ir.Value],
-    itemsize: ir.Value,
+    context: TargetContext, builder: ir.IRBuilder, kind: Any, data: ir.Value, shape: Sequence[ir.Value]
 ) -> ir.Value:
-    """Return the IR value of an array of type `kind` without a reference count: it does not own its memory.
+    """Return the IR value of a C-contiguous array without a reference count: it does not own its memory.
 
-    `data` is an IR pointer; `shape`, `strides` and `itemsize` are IR integers, the latter two in bytes.
+    `data` is an IR pointer, and `shape` are IR integers.
     """
-    model, shape = context.data_model_manager[kind], list(shape)
+    model, itemsize = context.data_model_manager[kind], ir.IntType(64)(kind.dtype.bitwidth // 8)
+    strides = [itemsize]
+    for size in shape[:0:-1]:
+        strides.insert(0, builder.mul(size, strides[0]))
     array = ir.Constant(model.get_value_type(), None)  # no owner, and a count that is a null pointer
     fields = {
         "nitems": functools.reduce(lambda n, size: builder.mul(n, size, flags=("nsw",)), shape),
         "itemsize": itemsize,
         "data": data,
         "shape": cgutils.pack_array(builder, shape),
-        "strides": cgutils.pack_array(builder, list(strides)),
+        "strides": cgutils.pack_array(builder, strides),
     }
     for name, value in fields.items():
         array = model.set(builder, array, value, name)

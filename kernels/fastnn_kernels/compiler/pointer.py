@@ -298,8 +298,4 @@ def _build_value(
         return next(words)
     data = builder.bitcast(next(words), context.get_data_type(kind.dtype).as_pointer())
     shape = [next(words) for _ in range(kind.ndim)]
-    itemsize = context.get_constant(types.intp, kind.dtype.bitwidth // 8)
-    strides = [itemsize]
-    for size in shape[:0:-1]:
-        strides.insert(0, builder.mul(size, strides[0]))
-    return make_array(context, builder, kind, data=data, shape=shape, strides=strides, itemsize=itemsize)
+    return make_array(context, builder, kind, data, shape)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from llvmlite import ir
 from numba import types
 
-from ..compiler.numba_internals import ArrayFields, TargetContext, cgutils
+from ..compiler.numba_internals import TargetContext, cgutils
 from .value import Value
-from .vector import Vector, element_pointer, get_vector, vector_pointer
+from .vector import ArrayOperand, Vector
 
 __all__ = ["Matrix", "PartialRows", "Rows", "prefetch"]
 
@@ -22,34 +22,17 @@ def prefetch(builder: ir.IRBuilder, pointer: ir.Value) -> None:
     builder.call(function, [builder.bitcast(pointer, byte), *flags])
 
 
-class Matrix:
-    """An array argument of an intrinsic, C-contiguous and two-dimensional.
-
-    Every method emits instructions; rows and columns are IR integers.
-    """
-
-    def __init__(
-        self, context: TargetContext, builder: ir.IRBuilder, type: types.Array, value: ir.Value
-    ) -> None:
-        self.context, self.builder, self.type, self.value = context, builder, type, value
-        self.array = ArrayFields(context, builder, type, value)
-        self.shape = cgutils.unpack_tuple(builder, self.array.shape, type.ndim)
-        self.vector = get_vector(type)
+class Matrix(ArrayOperand):
+    """A C-contiguous, two-dimensional array argument of an intrinsic, whose vectors are values."""
 
     def load(self, row: ir.Value, column: ir.Value) -> Value:
         """Return the vector that begins at [row, column]."""
-        pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
-        loaded = self.builder.load(pointer, align=self.type.dtype.bitwidth // 8)
+        loaded = self.builder.load(self.vector_pointer(row, column), align=self.type.dtype.bitwidth // 8)
         return Value(self.context, self.builder, self.vector, loaded)
 
     def store(self, row: ir.Value, column: ir.Value, value: Value) -> None:
         """Write a vector to the elements from [row, column] on."""
-        pointer = vector_pointer(self.context, self.builder, self.type, self.value, row, column)
-        self.builder.store(value.ir, pointer, align=self.type.dtype.bitwidth // 8)
-
-    def pointer(self, row: ir.Value, column: ir.Value) -> ir.Value:
-        """Return a pointer to the element at [row, column]."""
-        return element_pointer(self.context, self.builder, self.type, self.value, row, column, 1)
+        self.builder.store(value.ir, self.vector_pointer(row, column), align=self.type.dtype.bitwidth // 8)
 
     def broadcast(self, row: ir.Value, column: ir.Value) -> Value:
         """Return a vector with the element at [row, column] in every lane."""

@@ -17,36 +17,30 @@ from numba import types
 from numba.extending import intrinsic
 
 from ..compiler.jit import kernel
-from ..compiler.numba_internals import ArrayFields, TargetContext, cgutils, checks_bounds
+from ..compiler.numba_internals import ArrayFields, cgutils, checks_bounds
 from .processor import PIECE_BYTES
 from .value import Value
-from .vector import Vector, element_pointer, get_vector, is_plain, lanes, row_pointer, rows
+from .vector import ArrayOperand, Vector, is_plain, lanes, rows
 
 __all__ = ["copy_tile", "gather_tile", "transpose", "transpose_panels"]
 
 
 def _emit_rows(
-    context: TargetContext,
-    builder: ir.IRBuilder,
-    arrays: tuple,
-    row: Callable[[int], ir.Value],
-    begin: ir.Value,
-    to: ir.Value,
+    source: ArrayOperand, result: ArrayOperand, row: Callable[[int], ir.Value], begin: ir.Value, to: ir.Value
 ) -> None:
     """Emit ``result[i, to + k] = source[row(k), begin + i]`` for all rows i of the result and lanes k.
 
-    `arrays` are (type, value) of source and result; `row(k)` returns an IR integer.
+    `row(k)` returns an IR integer.
     """
-    (source_type, source), (result_type, result) = arrays
-    vector = get_vector(source_type)
+    context, builder, n = source.context, source.builder, result.shape[0]
+    vector = source.vector
     width = PIECE_BYTES * 8 // vector.dtype.bitwidth
-    n = cgutils.unpack_tuple(builder, ArrayFields(context, builder, result_type, result).shape, 2)[0]
     if checks_bounds(context):
         with builder.if_then(builder.icmp_signed(">", n, n.type(0))):
             last = builder.sub(builder.add(begin, n), n.type(1))
             for k in range(vector.lanes):
-                element_pointer(context, builder, source_type, source, row(k), last, 1)
-    rows = [row_pointer(context, builder, source_type, source, row(k), begin) for k in range(vector.lanes)]
+                source.pointer(row(k), last)
+    rows = [source.unchecked_pointer(row(k), begin) for k in range(vector.lanes)]
     piece = Value(context, builder, Vector(vector.dtype, width), None).constant(0.0)
 
     def transpose_columns(column: ir.Value, mask: Value | None) -> list[Value]:
@@ -68,9 +62,7 @@ def _emit_rows(
         return sides
 
     def write(value: Value, i: ir.Value) -> None:
-        pointer = element_pointer(context, builder, result_type, result, i, to, vector.lanes)
-        at = builder.bitcast(pointer, vector.llvm.as_pointer())
-        builder.store(value.ir, at, align=vector.dtype.bitwidth // 8)
+        builder.store(value.ir, result.vector_pointer(i, to), align=vector.dtype.bitwidth // 8)
 
     whole = builder.and_(n, n.type(-width))
     with cgutils.for_range_slice(builder, n.type(0), whole, n.type(width), inc=True) as (i, _):
@@ -102,8 +94,9 @@ def transpose_rows(typing_context, source, first, last, begin, result, to):
 
     def generate(context, builder, signature, args):
         _, first, last, begin, _, to = args
-        arrays = (source, args[0]), (result, args[4])
-        _emit_rows(context, builder, arrays, lambda k: _clamp(builder, first, k, last), begin, to)
+        table = ArrayOperand(context, builder, source, args[0])
+        tile = ArrayOperand(context, builder, result, args[4])
+        _emit_rows(table, tile, lambda k: _clamp(builder, first, k, last), begin, to)
         return context.get_dummy_value()
 
     return types.void(source, *[types.intp] * 3, result, types.intp), generate
@@ -118,13 +111,14 @@ def gather_rows(typing_context, source, indices, first, last, begin, result, to)
 
     def generate(context, builder, signature, args):
         _, _, first, last, begin, _, to = args
-        arrays = (source, args[0]), (result, args[5])
+        table = ArrayOperand(context, builder, source, args[0])
+        tile = ArrayOperand(context, builder, result, args[5])
         data = ArrayFields(context, builder, indices, args[1]).data
 
         def index(k: int) -> ir.Value:
             return builder.load(builder.gep(data, [_clamp(builder, first, k, last)], inbounds=True))
 
-        _emit_rows(context, builder, arrays, index, begin, to)
+        _emit_rows(table, tile, index, begin, to)
         return context.get_dummy_value()
 
     return types.void(source, indices, *[types.intp] * 3, result, types.intp), generate

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import inspect
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -203,36 +203,23 @@ class Value:
         convert = self.builder.sitofp if dtype in INT_OF_FLOAT else self.builder.fptosi
         return self.like(convert(self.ir, target), dtype)
 
+    def shuffle(self, other: Value, lanes: Sequence[int]) -> Value:
+        """Return a vector with these lanes, which count the lanes of this one and then of `other`."""
+        mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lanes)), list(lanes))
+        shuffled = self.builder.shuffle_vector(self.ir, other.ir, mask)
+        return Value(self.context, self.builder, Vector(self.dtype, len(lanes)), shuffled)
+
     def parts(self, lanes: int) -> list[Value]:
         """Return the parts, of `lanes` lanes each, of which this vector consists, in order."""
-        index = ir.VectorType(ir.IntType(32), lanes)
-        return [
-            Value(
-                self.context,
-                self.builder,
-                Vector(self.dtype, lanes),
-                self.builder.shuffle_vector(
-                    self.ir, self.ir, ir.Constant(index, list(range(first, first + lanes)))
-                ),
-            )
-            for first in range(0, self.type.lanes, lanes)
-        ]
+        firsts = range(0, self.type.lanes, lanes)
+        return [self.shuffle(self, range(first, first + lanes)) for first in firsts]
 
     @staticmethod
     def side_by_side(parts: list[Value]) -> Value:
         """Return one vector with the lanes of all parts in order; the number of parts is a power of two."""
         while len(parts) > 1:
-            lanes = 2 * parts[0].type.lanes
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), list(range(lanes)))
-            parts = [
-                Value(
-                    left.context,
-                    left.builder,
-                    Vector(left.dtype, lanes),
-                    left.builder.shuffle_vector(left.ir, right.ir, mask),
-                )
-                for left, right in zip(parts[::2], parts[1::2], strict=True)
-            ]
+            lanes = range(2 * parts[0].type.lanes)
+            parts = [left.shuffle(right, lanes) for left, right in zip(parts[::2], parts[1::2], strict=True)]
         return parts[0]
 
     def interleave(self, other: Value) -> tuple[Value, Value]:
@@ -241,23 +228,8 @@ class Value:
         The first has the lower half of every piece of 16 bytes, the second the upper half.
         """
         lanes, piece = self.type.lanes, PIECE_BYTES * 8 // self.dtype.bitwidth
-        index = ir.VectorType(ir.IntType(32), lanes)
-        low, high = (
-            self.builder.shuffle_vector(
-                self.ir,
-                other.ir,
-                ir.Constant(
-                    index,
-                    [
-                        first + half + k // 2 + lanes * (k % 2)
-                        for first in range(0, lanes, piece)
-                        for k in range(piece)
-                    ],
-                ),
-            )
-            for half in (0, piece // 2)
-        )
-        return self.like(low), self.like(high)
+        low = [first + k // 2 + lanes * (k % 2) for first in range(0, lanes, piece) for k in range(piece)]
+        return self.shuffle(other, low), self.shuffle(other, [k + piece // 2 for k in low])
 
     def masked_load(self, pointer: ir.Value, mask: Value) -> Value:
         """Return the vector at `pointer` where `mask` holds, else this one; only those lanes are read."""
@@ -306,19 +278,10 @@ def reduce_lanes(vectors: list[Value]) -> Value:
     values. A step reduces two vectors to one, whose halves are partial sums of one vector each. Steps are
     repeated until one vector is left, and then for the lanes of that vector.
     """
-    first = vectors[0]
-    builder, lanes, width = first.builder, first.type.lanes, first.type.lanes
+    lanes = width = vectors[0].type.lanes
 
     def add_halves(left: Value, right: Value, low: list[int], step: int) -> Value:
-        halves = (
-            builder.shuffle_vector(
-                left.ir,
-                right.ir,
-                ir.Constant(ir.VectorType(ir.IntType(32), lanes), [k + offset for k in low]),
-            )
-            for offset in (0, step)
-        )
-        return first.like(next(halves)) + first.like(next(halves))
+        return left.shuffle(right, low) + left.shuffle(right, [k + step for k in low])
 
     while len(vectors) > 1:
         half = width // 2

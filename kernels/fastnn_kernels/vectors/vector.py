@@ -27,6 +27,7 @@ from .processor import REGISTER_BYTES, VECTOR_BYTES
 
 __all__ = [
     "N_INTERLEAVED",
+    "ArrayOperand",
     "Vector",
     "fill_row",
     "flat",
@@ -112,53 +113,34 @@ def is_integer_matrix(matrix: types.Array) -> bool:
 N_INTERLEAVED = max(1, 4 * REGISTER_BYTES // max(REGISTER_BYTES, VECTOR_BYTES))
 
 
-def element_pointer(
-    context: TargetContext,
-    builder: ir.IRBuilder,
-    matrix: types.Array,
-    value: ir.Value,
-    row: ir.Value,
-    column: ir.Value,
-    n_elements: int,
-) -> ir.Value:
-    """Return a pointer to [row, column] of `matrix`; bounds checks cover `n_elements` from there on."""
-    if checks_bounds(context):
-        array = ArrayFields(context, builder, matrix, value)
-        rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
-        last = builder.add(column, column.type(n_elements - 1))
-        for index, size in ((row, rows), (column, columns), (last, columns)):
-            cgutils.do_boundscheck(context, builder, index, size)
-    return row_pointer(context, builder, matrix, value, row, column)
+class ArrayOperand:
+    """An array argument of an intrinsic; methods emit instructions, and indices are IR integers."""
 
+    def __init__(
+        self, context: TargetContext, builder: ir.IRBuilder, type: types.Array, value: ir.Value
+    ) -> None:
+        self.context, self.builder, self.type = context, builder, type
+        self.array = ArrayFields(context, builder, type, value)
+        self.shape, self.vector = cgutils.unpack_tuple(builder, self.array.shape, type.ndim), get_vector(type)
 
-def row_pointer(
-    context: TargetContext,
-    builder: ir.IRBuilder,
-    matrix: types.Array,
-    value: ir.Value,
-    row: ir.Value,
-    column: ir.Value,
-) -> ir.Value:
-    """Return a pointer to [row, column] of `matrix`, without bounds checks."""
-    array = ArrayFields(context, builder, matrix, value)
-    columns = cgutils.unpack_tuple(builder, array.shape, 2)[1]
-    offset = builder.add(builder.mul(row, columns, flags=("nsw",)), column, flags=("nsw",))
-    return builder.gep(array.data, [offset], inbounds=True)
+    def pointer(self, row: ir.Value, column: ir.Value, n_elements: int = 1) -> ir.Value:
+        """Return a pointer to [row, column] of a matrix; bounds checks cover `n_elements` from there on."""
+        if checks_bounds(self.context):
+            rows, columns = self.shape
+            last = self.builder.add(column, column.type(n_elements - 1))
+            for index, size in ((row, rows), (column, columns), (last, columns)):
+                cgutils.do_boundscheck(self.context, self.builder, index, size)
+        return self.unchecked_pointer(row, column)
 
+    def unchecked_pointer(self, row: ir.Value, column: ir.Value) -> ir.Value:
+        builder = self.builder
+        offset = builder.add(builder.mul(row, self.shape[1], flags=("nsw",)), column, flags=("nsw",))
+        return builder.gep(self.array.data, [offset], inbounds=True)
 
-def vector_pointer(
-    context: TargetContext,
-    builder: ir.IRBuilder,
-    matrix: types.Array,
-    value: ir.Value,
-    row: ir.Value,
-    column: ir.Value,
-    vector: Vector | None = None,
-) -> ir.Value:
-    """Return a pointer to the vector of `matrix` that begins at [row, column], by default a single one."""
-    vector = vector or get_vector(matrix)
-    pointer = element_pointer(context, builder, matrix, value, row, column, vector.lanes)
-    return builder.bitcast(pointer, vector.llvm.as_pointer())
+    def vector_pointer(self, row: ir.Value, column: ir.Value, vector: Vector | None = None) -> ir.Value:
+        """Return a pointer to the vector that begins at [row, column], by default a single one."""
+        vector = vector or self.vector
+        return self.builder.bitcast(self.pointer(row, column, vector.lanes), vector.llvm.as_pointer())
 
 
 @intrinsic
@@ -169,7 +151,7 @@ def load(typing_context, matrix, row, column):
     vector = get_vector(matrix)
 
     def generate(context, builder, signature, args):
-        pointer = vector_pointer(context, builder, matrix, *args)
+        pointer = ArrayOperand(context, builder, matrix, args[0]).vector_pointer(*args[1:])
         return builder.load(pointer, align=vector.dtype.bitwidth // 8)
 
     return vector(matrix, types.intp, types.intp), generate
@@ -187,7 +169,7 @@ def load_several(typing_context, matrix, row, column, n_vectors):
     vector = Vector(matrix.dtype, n_vectors.literal_value * get_vector(matrix).lanes)
 
     def generate(context, builder, signature, args):
-        pointer = vector_pointer(context, builder, matrix, args[0], args[1], args[2], vector)
+        pointer = ArrayOperand(context, builder, matrix, args[0]).vector_pointer(args[1], args[2], vector)
         return builder.load(pointer, align=vector.dtype.bitwidth // 8)
 
     return vector(matrix, types.intp, types.intp, n_vectors), generate
@@ -200,7 +182,7 @@ def store(typing_context, matrix, row, column, value):
         return None
 
     def generate(context, builder, signature, args):
-        pointer = vector_pointer(context, builder, matrix, args[0], args[1], args[2], value)
+        pointer = ArrayOperand(context, builder, matrix, args[0]).vector_pointer(args[1], args[2], value)
         builder.store(args[3], pointer, align=value.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
@@ -215,7 +197,7 @@ def store_integers(typing_context, matrix, row, column, value):
 
     def generate(context, builder, signature, args):
         target = ir.VectorType(ir.IntType(matrix.dtype.bitwidth), value.lanes)
-        pointer = element_pointer(context, builder, matrix, args[0], args[1], args[2], value.lanes)
+        pointer = ArrayOperand(context, builder, matrix, args[0]).pointer(args[1], args[2], value.lanes)
         convert = builder.fptosi if matrix.dtype.signed else builder.fptoui
         builder.store(
             convert(args[3], target),
@@ -250,8 +232,9 @@ def fill_row(typing_context, matrix, row, begin, end, value):
         at, begin, end = args[1:4]
         n = builder.sub(end, begin)
         last = builder.sub(end, intp(1))
-        element_pointer(context, builder, matrix, args[0], at, last, 1)  # bounds check
-        start = element_pointer(context, builder, matrix, args[0], at, begin, 1)
+        operand = ArrayOperand(context, builder, matrix, args[0])
+        operand.pointer(at, last)  # bounds check
+        start = operand.pointer(at, begin)
         scalar = context.cast(builder, args[4], value, matrix.dtype)
         first = builder.insert_element(ir.Constant(line, ir.Undefined), scalar, ir.IntType(32)(0))
         whole = builder.shuffle_vector(
@@ -307,22 +290,14 @@ def view(typing_context, flat, offset, rows, columns):
     matrix = types.Array(flat.dtype, 2, "C", readonly=not flat.mutable)
 
     def generate(context, builder, signature, args):
-        array = ArrayFields(context, builder, flat, args[0])
+        operand = ArrayOperand(context, builder, flat, args[0])
         if checks_bounds(context):
-            (size,) = cgutils.unpack_tuple(builder, array.shape, 1)
+            (size,) = operand.shape
             end = builder.add(args[1], builder.mul(args[2], args[3]))
             for index, limit in ((args[1], size), (end, size)):
                 cgutils.do_boundscheck(context, builder, index, builder.add(limit, limit.type(1)))
-        itemsize = context.get_constant(types.intp, flat.dtype.bitwidth // 8)
-        return make_array(
-            context,
-            builder,
-            matrix,
-            data=builder.gep(array.data, [args[1]], inbounds=True),
-            shape=args[2:],
-            strides=[builder.mul(args[3], itemsize), itemsize],
-            itemsize=itemsize,
-        )
+        begin = builder.gep(operand.array.data, [args[1]], inbounds=True)
+        return make_array(context, builder, matrix, begin, args[2:])
 
     return matrix(flat, types.intp, types.intp, types.intp), generate
 
@@ -334,20 +309,13 @@ def rows(typing_context, matrix, begin, end):
         return None
 
     def generate(context, builder, signature, args):
-        array = ArrayFields(context, builder, matrix, args[0])
-        n_rows, n_columns = cgutils.unpack_tuple(builder, array.shape, 2)
+        operand = ArrayOperand(context, builder, matrix, args[0])
+        n_rows, n_columns = operand.shape
         if checks_bounds(context):
             for index in args[1:]:
                 cgutils.do_boundscheck(context, builder, index, builder.add(n_rows, n_rows.type(1)))
-        return make_array(
-            context,
-            builder,
-            matrix,
-            data=builder.gep(array.data, [builder.mul(args[1], n_columns)], inbounds=True),
-            shape=[builder.sub(args[2], args[1]), n_columns],
-            strides=cgutils.unpack_tuple(builder, array.strides, 2),
-            itemsize=array.itemsize,
-        )
+        first = builder.gep(operand.array.data, [builder.mul(args[1], n_columns)], inbounds=True)
+        return make_array(context, builder, matrix, first, [builder.sub(args[2], args[1]), n_columns])
 
     return matrix(matrix, types.intp, types.intp), generate
 
@@ -359,17 +327,9 @@ def flat(typing_context, matrix):
         return None
 
     def generate(context, builder, signature, args):
-        array = ArrayFields(context, builder, matrix, args[0])
-        size = builder.mul(*cgutils.unpack_tuple(builder, array.shape, 2))
-        return make_array(
-            context,
-            builder,
-            matrix,
-            data=array.data,
-            shape=[size.type(1), size],
-            strides=[builder.mul(size, array.itemsize), array.itemsize],
-            itemsize=array.itemsize,
-        )
+        operand = ArrayOperand(context, builder, matrix, args[0])
+        size = builder.mul(*operand.shape)
+        return make_array(context, builder, matrix, operand.array.data, [size.type(1), size])
 
     return matrix(matrix), generate
 
@@ -382,20 +342,12 @@ def row(typing_context, matrix, r):
     flat = types.Array(matrix.dtype, 1, "C", readonly=not matrix.mutable)
 
     def generate(context, builder, signature, args):
-        array = ArrayFields(context, builder, matrix, args[0])
-        rows, columns = cgutils.unpack_tuple(builder, array.shape, 2)
+        operand = ArrayOperand(context, builder, matrix, args[0])
+        rows, columns = operand.shape
         if checks_bounds(context):
             cgutils.do_boundscheck(context, builder, args[1], rows)
-        itemsize = context.get_constant(types.intp, matrix.dtype.bitwidth // 8)
-        return make_array(
-            context,
-            builder,
-            flat,
-            data=builder.gep(array.data, [builder.mul(args[1], columns)], inbounds=True),
-            shape=[columns],
-            strides=[itemsize],
-            itemsize=itemsize,
-        )
+        first = builder.gep(operand.array.data, [builder.mul(args[1], columns)], inbounds=True)
+        return make_array(context, builder, flat, first, [columns])
 
     return flat(matrix, types.intp), generate
 
