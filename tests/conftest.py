@@ -18,7 +18,7 @@ os.environ["MPLBACKEND"] = "Agg"
 # A browser's Python has neither threads nor processes, and no numba.
 IN_BROWSER = sys.platform == "emscripten"
 
-# A shell starts background processes with SIGINT ignored: a test that waits for Ctrl-C would wait for ever.
+# A shell starts background processes with SIGINT ignored: a test that waits for Ctrl-C would hang.
 # Processes that tests start inherit the disposition.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -243,8 +243,7 @@ def test_a_frozen_network_may_be_read_only():
     model.W[0].setflags(write=False)
     with pytest.raises(ValueError, match=r"W\[0\] is read-only"):
         fastnn.Backprop(model)
-    net = forward(fastnn.Backprop(model, frozen=True))
-    assert net.backward(np.ones((3, 2))).shape == (3, 3)
+    assert forward(fastnn.Backprop(model, frozen=True)).backward(np.ones((3, 2))).shape == (3, 3)
 
 
 def test_a_backward_pass_after_a_step_is_refused():

@@ -78,16 +78,6 @@ def test_examples_in_docstrings_print_what_they_state(name):
     assert doctest.testmod(module, optionflags=doctest.NORMALIZE_WHITESPACE).failed == 0
 
 
-def read_row(page, beginning):
-    """Return the second cell of the table row that begins with a text."""
-    return re.search(rf"^\| {beginning}[^|]*\|([^|]*)\|", DOCUMENTS[page], re.MULTILINE)[1]
-
-
-def read_description(thing, argument):
-    """Return the paragraph of a docstring about an argument."""
-    return re.search(rf"^{argument} : .*\n((?: .*\n|\n)+)", inspect.getdoc(thing), re.MULTILINE)[0]
-
-
 # Lists written by hand, in rows of a page's table and in docstrings, and the registries that they must equal.
 LISTS = [
     ("docs/training.md", "activations", ACTIVATIONS),
@@ -107,8 +97,10 @@ LISTS = [
 
 @pytest.mark.parametrize(("place", "name", "registry"), LISTS)
 def test_lists_name_exactly_what_is_registered(place, name, registry):
-    is_page = isinstance(place, str)
-    text = read_row(place, name) if is_page else read_description(place, name)
+    if is_page := isinstance(place, str):  # the second cell of the table's row, else an argument's paragraph
+        text = re.search(rf"^\| {name}[^|]*\|([^|]*)\|", DOCUMENTS[place], re.MULTILINE)[1]
+    else:
+        text = re.search(rf"^{name} : .*\n((?: .*\n|\n)+)", inspect.getdoc(place), re.MULTILINE)[0]
     named = set(re.findall(r"`(\w+)`" if is_page else r'"(\w+)"', text))
     assert not set(registry) - named, f"add these to {place}"
     assert not named - set(registry), f"remove these from {place}"
@@ -131,7 +123,7 @@ METHODS = [
 
 
 def read_docstrings(thing):
-    """Return the docstring of a function or class; of a method, also those of the methods it overrides."""
+    """Return the docstring of a function or class, and for a method also of the methods that it overrides."""
     method = thing.__qualname__.split(".")
     if len(method) == 1:
         return inspect.getdoc(thing)

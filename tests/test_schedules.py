@@ -81,8 +81,7 @@ def test_every_schedule_is_usable_by_its_bare_name(name, total):
 def test_a_fraction_of_whole_steps_is_those_steps(size, n, gamma):
     """A fraction means whole steps even where its product with the run's length rounds to another number."""
     total, fraction = size * n, float(Fraction(size, size * n))
-    shortest = run(StepDecay(1 / (2 * n * total)), total)
-    np.testing.assert_array_equal(shortest, run(StepDecay(1), total))
+    np.testing.assert_array_equal(run(StepDecay(1 / (2 * n * total)), total), run(StepDecay(1), total))
     for schedule in (
         lambda length: StepDecay(length, 1 / gamma),
         lambda length: CosineDecay(length, restarts=True),

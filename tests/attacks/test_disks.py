@@ -73,7 +73,7 @@ def test_a_picture_replaces_a_link_to_a_device(write, tmp_path):
     assert path.is_file()
     assert not path.is_symlink()
     (tmp_path / "new").touch()
-    assert path.stat().st_mode == (tmp_path / "new").stat().st_mode  # not that of the device
+    assert path.stat().st_mode == (tmp_path / "new").stat().st_mode  # not the mode of the device
 
 
 def test_no_device_pipe_or_link_to_an_open_file_is_replaced(tmp_path, capsys):

@@ -1,6 +1,6 @@
 """Attacks on memory: a call whose objects do not fit into memory raises MemoryError and changes nothing.
 
-The calls use one thread: if the system has no memory for a new thread, Python itself may wait for ever.
+The calls use one thread: if the system has no memory for a new thread, Python itself may deadlock.
 """
 
 import sys

@@ -49,7 +49,7 @@ def test_the_model_comes_first(usage, samples):
 
 
 class Zero:
-    """A classifier whose class is no model."""
+    """A classifier, of which the class itself is not a model."""
 
     def predict(self, points):
         return np.zeros(len(points), np.int64)

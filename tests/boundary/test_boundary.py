@@ -27,8 +27,7 @@ def test_a_picture_of_a_model_is_its_prediction(model, size):
     expected = model.predict(centres(*size)).reshape(size[1], size[0])
     # The reference may sum the products of tables of different lengths in different orders.
     assert (image.data != expected).sum() <= (0 if model.backend == "numba" else 1)
-    assert image.data.dtype == np.uint8
-    assert image.classes.tolist() == [0, 1]
+    assert (image.data.dtype, image.classes.tolist()) == (np.uint8, [0, 1])
     assert image.stats.points == image.stats.points_evaluated == size[0] * size[1]
     assert (image.stats.points_filled, image.stats.cells_bounded) == (0, 0)
     assert (image.stats.method, image.path) == ("dense", None)
@@ -200,8 +199,7 @@ def test_classes_of_other_estimators_and_functions_are_sorted(names, size):
         for model in (estimator, estimator.predict):
             image = render_boundary(model, XLIM, YLIM, size, **options)
             np.testing.assert_array_equal(labels(image), expected)
-            assert image.classes.tolist() == sorted(names)
-            assert image.data.dtype == np.uint8
+            assert (image.classes.tolist(), image.data.dtype) == (sorted(names), np.uint8)
             assert (image.stats.method, image.stats.n_threads) == ("dense", 1)
             assert image.stats.points_evaluated == expected.size
 
@@ -221,8 +219,7 @@ def test_classes_may_first_occur_late_and_be_longer_strings_or_floats():
 @pytest.mark.parametrize("response", ["class", "confidence", "margin"])
 @pytest.mark.parametrize("kind", [make_classifier, make_dummy])
 def test_a_classifier_of_one_class_has_an_even_picture(kind, response):
-    estimator = kind().fit(X, np.full(200, "only"))
-    image = render_boundary(estimator, XLIM, YLIM, (10, 10), response=response)
+    image = render_boundary(kind().fit(X, np.full(200, "only")), XLIM, YLIM, (10, 10), response=response)
     # Without a second class, the margin is the probability 1.
     assert (image.data == (response != "class")).all()
     assert response != "class" or image.classes.tolist() == ["only"]

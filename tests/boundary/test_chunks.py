@@ -19,8 +19,7 @@ VIEW = XLIM, YLIM, (301, 203)
 def test_a_computed_array_is_the_picture(trained, options):
     array = fastnn.boundary_array(trained, *VIEW, chunks=64, **options)
     expected = fastnn.render_boundary(trained, *VIEW, **options)
-    assert array.numblocks == (4, 5)
-    assert array.dtype == expected.data.dtype
+    assert (array.numblocks, array.dtype) == ((4, 5), expected.data.dtype)
     with dask.config.set(scheduler="threads", num_workers=3):
         np.testing.assert_array_equal(array.compute(), expected.data)
 

@@ -19,13 +19,6 @@ import fastnn
 TILE = 512
 
 
-def level_by_level(pixels):
-    levels = [pixels[::-1]]
-    while max(levels[0].shape) > 1:
-        levels.insert(0, levels[0][::2, ::2])
-    return levels
-
-
 def read_level(folder, shape):
     """Return a level that is read from its tiles; the folder must hold exactly these tiles."""
     level, names = np.full(shape, -1), set()
@@ -52,7 +45,9 @@ def test_tiles_of_every_level_hold_the_classes(tmp_path, size, n_classes):
     assert image.tag == "{http://schemas.microsoft.com/deepzoom/2008}Image"
     assert image.attrib == {"Format": "png", "Overlap": "0", "TileSize": "512"}
     assert image[0].attrib == {"Width": str(size[0]), "Height": str(size[1])}
-    levels = level_by_level(pixels)
+    levels = [pixels[::-1]]
+    while max(levels[0].shape) > 1:
+        levels.insert(0, levels[0][::2, ::2])
     assert {path.name for path in (tmp_path / "a_files").iterdir()} == {str(k) for k in range(len(levels))}
     for k, level in enumerate(levels):
         np.testing.assert_array_equal(read_level(tmp_path / "a_files" / str(k), level.shape), level)

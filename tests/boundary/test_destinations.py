@@ -31,8 +31,7 @@ def test_out_may_be_an_array_of_any_layout(trained, tmp_path, method):
     ]
     for out in arrays:
         out[...] = np.ma.masked if isinstance(out, np.ma.MaskedArray) else 99
-        image = render_boundary(trained, XLIM, YLIM, (301, 203), out=out, method=method)
-        assert image.data is out
+        assert render_boundary(trained, XLIM, YLIM, (301, 203), out=out, method=method).data is out
         assert not np.ma.is_masked(out)
         np.testing.assert_array_equal(out, expected)
 

@@ -19,7 +19,7 @@ XLIM, YLIM = (-2.0, 3.0), (-1.5, 2.0)
 
 @pytest.fixture(scope="module", params=[2, 3])
 def model(request):
-    """Return a network of two or three classes, of which one is the third around the moons."""
+    """Return a network of two classes, or of three where the third class surrounds the moons."""
     X, y = make_moons(200, noise=0.2, random_state=0)
     model = fastnn.Model([2, 16, request.param], activation="relu", random_state=0)
     model.train(X, np.where(X[:, 0] > 1.3, request.param - 1, y), num_passes=300)

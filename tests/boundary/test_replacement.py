@@ -72,8 +72,7 @@ def test_an_older_picture_that_cannot_be_moved_back_is_kept_in_the_draft(tmp_pat
         image.save(tmp_path / "a.dzi")
     monkeypatch.undo()
     (draft,) = tmp_path.iterdir()
-    older = next(folder for folder in draft.iterdir() if (folder / "a.dzi").exists())
-    assert contents(older) == before
+    assert contents(next(folder for folder in draft.iterdir() if (folder / "a.dzi").exists())) == before
 
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="this system has no interval timers")

@@ -1,4 +1,4 @@
-"""Use fastnn in a browser's Python: the bits are those of other machines without fused multiply-add."""
+"""Use fastnn in a browser's Python: it has the bits of other machines without fused multiply-add."""
 
 import json
 import sys

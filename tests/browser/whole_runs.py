@@ -1,4 +1,4 @@
-"""Forty whole runs, whose bits are those of the native library linux-x86-64-v2.
+"""Forty whole runs, which have the same bits as in the native library linux-x86-64-v2.
 
 After a change that is meant to change results, build that library alone, and write their digests with it::
 

@@ -51,8 +51,7 @@ def test_moons_is_the_tutorials_run(tmp_path):
     assert picture.shape == (750, 1050, 3)
     pixels, grey = picture.reshape(-1, 3), 0.25  # of the boundary lines
     for colour in class_colours(2):
-        pale = 1 - REGION_STRENGTH * (1 - colour)
-        assert (np.abs(pixels - pale).max(axis=1) < 0.01).mean() > 0.1
+        assert (np.abs(pixels - (1 - REGION_STRENGTH * (1 - colour))).max(axis=1) < 0.01).mean() > 0.1
     assert (np.abs(pixels - grey).max(axis=1) < 0.01).sum() > 100
 
 

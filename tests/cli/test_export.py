@@ -22,8 +22,7 @@ def model(tmp_path, monkeypatch):
 
 def export(to, name, *options):
     """Run the command, with the option --to unless `to` is None, and return its exit status."""
-    system = [] if to is None else ["--to", to]
-    return cli.main(["export", "model.fastnn", *system, "-o", name, *options])
+    return cli.main(["export", "model.fastnn", *([] if to is None else ["--to", to]), "-o", name, *options])
 
 
 def test_a_model_is_exported_to_c(model, tmp_path, capsys):

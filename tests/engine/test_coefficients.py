@@ -14,16 +14,13 @@ NAMES = sorted(optimizers.STEPPING)
 each_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 
 
-def make_job(**options):
-    return Job(np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32), np.ones(9), 10_000, 1, **options)
-
-
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("schedule", [fastnn.Constant(), fastnn.CosineDecay()])
 @each_dtype
 def test_coefficients_do_not_depend_on_the_blocks_of_steps(name, schedule, dtype, monkeypatch):
     dtype = np.dtype(dtype)
-    job = make_job(optimizer=optimizers.OPTIMIZERS[name](), schedule=schedule, steps_before=3)
+    data = np.zeros((9, 2), np.float32), np.zeros((9, 1), np.float32), np.ones(9)
+    job = Job(*data, 10_000, 1, optimizer=optimizers.OPTIMIZERS[name](), schedule=schedule, steps_before=3)
     expected = [job.coefficients(400, count, dtype) for count in (1, 8, 29)]
     monkeypatch.setattr(limits, "COEFFICIENT_STEPS", 8)
     for whole, count in zip(expected, (1, 8, 29), strict=True):

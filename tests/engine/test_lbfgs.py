@@ -51,11 +51,6 @@ def problem(name, sparse=False):
     return network, network.draw_parameters(np.random.RandomState(0)), network.make_statistics(), job
 
 
-def narrow_tiles(network, n_samples):
-    """Return a width of tiles so small that the samples fill ten: the same for both dtypes."""
-    return network.whole_tile(16)
-
-
 def run(backend, network, parameters, statistics, job, n_steps=None):
     """Run a job; return the parameters (n, P) after every iteration, and the trainer.
 
@@ -108,7 +103,7 @@ def test_calls_of_any_length_and_number_of_threads_give_the_same_bits(name, spar
     monkeypatch.setattr(threads, "count_cores", lambda: 3)
     monkeypatch.setattr(compiled_lbfgs, "divide_step", lambda *_: (n_shards, False))
     if not network.batch_norm:  # the last shards have fewer tiles; batch normalisation needs a single tile
-        monkeypatch.setattr(compiled_lbfgs, "choose_training_width", narrow_tiles)
+        monkeypatch.setattr(compiled_lbfgs, "choose_training_width", lambda net, _: net.whole_tile(16))
     alone, trainer = run("numba", network, *begin, dataclasses.replace(job, n_threads=1))
     check_alike(network, (alone, trainer), run_reference(name, sparse))
     for n_threads in range(1, min(n_shards, 3) + 1):
@@ -136,8 +131,7 @@ def test_every_ending_has_scipys_status_and_message(options, n_passes, status, m
     network, *begin, job = problem("deep")
     job = dataclasses.replace(job, optimizer=LBFGS(**options), num_passes=50)
     _, trainer = run(backend, network, *begin, job)
-    assert trainer.ending == (status, message)
-    assert trainer.n_passes == n_passes
+    assert (trainer.ending, trainer.n_passes) == ((status, message), n_passes)
     before = trainer.current.copy(), trainer.objective
     assert trainer.run(50)  # an ended minimisation does no more
     np.testing.assert_array_equal(trainer.current, before[0])

@@ -96,7 +96,7 @@ def test_there_is_no_trial_while_other_threads_of_the_process_compute(make_machi
 
 
 def test_no_call_takes_more_threads_than_find_an_idle_core(make_machine):
-    """Other processes, or threads that spin: one thread goes on at once, and all go on when they are gone."""
+    """While others take the cores, one thread continues at once; all threads continue when they are gone."""
     machine = make_machine({**TWO, 4: 20000.0}, idle=3)
     choice = machine.begin()
     assert machine.train(0.5, choice)[-1] == 4

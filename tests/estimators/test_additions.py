@@ -121,8 +121,7 @@ def test_validation_data_are_scored_after_every_epoch(problem):
     np.testing.assert_array_equal(parameters(model), parameters(without))
     model.set_params(early_stopping=True, max_iter=60, n_iter_no_change=5).fit(**data)
     scores = model.validation_scores_
-    assert len(scores) == model.n_iter_
-    assert model.best_validation_score_ == max(scores)
+    assert (len(scores), model.best_validation_score_) == (model.n_iter_, max(scores))
     assert model.score(X[others], targets[others]) == pytest.approx(max(scores), abs=1e-12)
     assert model.t_ == model.n_iter_ * len(rows)
 
@@ -135,8 +134,7 @@ def test_a_scorer_sees_the_estimator_after_the_present_epoch():
         return estimator.n_iter_
 
     model = classifier(early_stopping=True, scoring=scoring).fit(X, y).fit(X, y)
-    epochs = list(zip(range(1, 6), model.loss_curve_, model.validation_loss_curve_, strict=True))
-    assert seen == epochs * 2
+    assert seen == list(zip(range(1, 6), model.loss_curve_, model.validation_loss_curve_, strict=True)) * 2
 
 
 def test_scoring_takes_a_name_of_scikit_learn_or_the_loss():

@@ -101,16 +101,14 @@ def test_callbacks_are_called_in_pairs(options):
     callback.check_pairs()
     assert_same_fit(model, classifier(**options).fit(X, NAMES[y]))
     passes = [n_iter for n_iter, _ in callback.fitted]
-    assert passes[-1] == model.n_iter_
-    assert passes == sorted(passes)
+    assert (passes[-1], passes) == (model.n_iter_, sorted(passes))
     assert 2 < len(passes) <= 51  # at most 50 tasks, and the fit
     n_rows = 135 if options == {"early_stopping": True} else 150
     assert all(table.shape == (n_rows, 4) and set(targets) == set(NAMES) for table, targets in callback.data)
     # Members are clones, and a clone keeps the callbacks of its original.
     fit_many([classifier(**options).set_callbacks(of_many), classifier()], X, y)
     MLPEnsembleClassifier(classifier(**options).set_callbacks(of_members), 2, n_jobs=1).fit(X, y)
-    assert of_many.events == callback.events
-    assert of_members.events.count("teardown") == 2
+    assert (of_many.events, of_members.events.count("teardown")) == (callback.events, 2)
 
 
 @pytest.mark.usefixtures("callback_module")

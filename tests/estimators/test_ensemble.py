@@ -253,5 +253,4 @@ def test_from_search_takes_the_best_candidates_as_members():
         regressor(), {"alpha": [0.1, 50.0]}, n_iter=2, cv=2, random_state=0, **scoring
     )
     ensemble = MLPEnsembleRegressor.from_search(search.fit(X, TARGETS))
-    assert ensemble.n_estimators == 2
-    assert ensemble.estimator[0].alpha == search.best_params_["alpha"]
+    assert (ensemble.n_estimators, ensemble.estimator[0].alpha) == (2, search.best_params_["alpha"])

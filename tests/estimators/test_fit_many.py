@@ -1,4 +1,4 @@
-"""`fit_many` on threads and on workers: the fits are those of `fit`; errors, warnings and interrupts."""
+"""`fit_many` on threads and on workers: the same fits as by `fit`; errors, warnings and interrupts."""
 
 import concurrent.futures
 import signal
@@ -330,7 +330,7 @@ def find_unfitted(estimators):
     return [one for one in estimators if not hasattr(one, "coefs_")]
 
 
-# Filters belong to the process: fits on threads of the backend may undo that of the library.
+# Filters belong to the process: fits on threads of the backend may undo the library's filter.
 @pytest.mark.filterwarnings("ignore:.*tasks which were still being processed")
 @pytest.mark.parametrize("error", [concurrent.futures.BrokenExecutor, KeyboardInterrupt])
 def test_what_has_arrived_before_a_worker_is_lost_or_ctrl_c_is_kept(error):

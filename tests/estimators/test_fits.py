@@ -101,7 +101,7 @@ def test_another_solver_keeps_the_parameters_but_no_optimizer_state():
     before = parameters(model)
     model.set_params(solver="adam", max_iter=1).fit(X, y)
     np.testing.assert_allclose(np.abs(parameters(model) - before), 0.001, rtol=0.01)
-    # The velocity of "momentum" sums gradients, that of "sgd" sums steps: neither solver adopts the other's.
+    # The velocity of "momentum" sums gradients, "sgd" sums steps: neither solver adopts the other's velocity.
     model.set_params(solver="momentum").fit(X, y)
     before = parameters(model)
     model.set_params(solver="sgd", nesterovs_momentum=False, learning_rate_init=1e-300).fit(X, y)
@@ -189,8 +189,7 @@ def test_an_interrupt_leaves_a_fitted_estimator(options, validation, after):
     model = classifier(max_iter=50, learning_rate=interrupt, **options)
     with pytest.warns(UserWarning, match=r"Training interrupted by user\.") as caught:
         model.fit(X, y, **validation)
-    assert [warning.filename for warning in caught] == [__file__]
-    assert model.n_iter_ == after
+    assert ([warning.filename for warning in caught], model.n_iter_) == ([__file__], after)
     assert_same_fit(model, expected)
     for one in (model, expected):
         one.set_params(early_stopping=False, warm_start=True, max_iter=2, learning_rate="constant").fit(X, y)

@@ -71,7 +71,7 @@ def seed_globally(estimator):
 @pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 @pytest.mark.filterwarnings("ignore:Got .batch_size")
 def test_prepared_steps_equal_ordinary_partial_fits(make, counts, dtype):
-    """Coefficients are computed for some hundred steps at once, and those of Adam depend on the step."""
+    """Coefficients are computed for some hundred steps at once, and Adam's depend on the step."""
     options = {"dtype": dtype, "n_calls": 300 if make is MAKERS["regressor"] and counts == [1] else 12}
     estimator = fit_rows(make(), *counts, **options)
     assert_same(estimator, fit_rows(make(), *counts, **options, ordinary=True))

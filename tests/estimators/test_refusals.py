@@ -42,7 +42,7 @@ def insert_gap(missing):
 
 
 def each_refused(names, cases):
-    """Return the mark of a test that gets each case, of which words of the message are the last item."""
+    """Return the mark of a test that gets each case, whose last item is words of the message."""
     return pytest.mark.parametrize((*names.split(), "message"), cases, ids=[case[-1] for case in cases])
 
 
@@ -119,7 +119,7 @@ def test_fits_are_refused(estimator, data, message):
         estimator.fit(*data)
 
 
-# Estimators, the arguments of calls of `partial_fit`, the last of which is refused, and words of the message.
+# Estimators, the arguments of calls of `partial_fit` (the last call is refused), and words of the message.
 PARTIAL_FIT = [
     (stopping(), [(X, y, [0, 1, 2])], "partial_fit does not support early_stop"),
     (classifier(class_weight="balanced"), [(X, y)], "would balance the samples of each call"),
@@ -345,10 +345,6 @@ def bsr(**arrays):
     return replace(sp.bsr_array(DENSE, blocksize=(5, 4)), **arrays)
 
 
-def dok(key):
-    return replace(sp.dok_array((50, 40)), _dict={key: 1.0})
-
-
 # A malformed table, and words of the message that it causes.
 MALFORMED = [
     (empty_by_its_last_pointer(), "CSR.* indptr falls from 1073741824 at place 49 to 0"),
@@ -370,7 +366,7 @@ MALFORMED = [
     (edit(sp.lil_array(DENSE), "rows", 3, 7), "LIL .*not a list"),
     (edit(sp.lil_array(DENSE), "rows", 3, ["a"]), "LIL .*must hold integers"),
     (replace(sp.lil_array(DENSE), rows=[[]] * 50), "LIL .*rows must be an array of 50 lists"),
-    (dok((1, "a")), "DOK"),
+    (replace(sp.dok_array((50, 40)), _dict={(1, "a"): 1.0}), "DOK"),
     (replace(sp.dia_array(DENSE), offsets=np.zeros(2, int)), "DIA .*offsets has 2"),
     (replace(sp.dia_array(DENSE), data=np.ones(40)), "DIA .*of 2 dimensions"),
 ]

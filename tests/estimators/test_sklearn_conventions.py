@@ -167,8 +167,7 @@ def test_fitted_estimators_have_scikit_learns_attributes(make, solver):
     for name in names:
         one, other = getattr(theirs, name), getattr(ours, name)
         assert isinstance(other, float if isinstance(one, float) else type(one)), name
-    with_curves = solver == "adam"
-    assert hasattr(theirs, "loss_curve_") == hasattr(ours, "loss_curve_") == with_curves
+    assert hasattr(theirs, "loss_curve_") == hasattr(ours, "loss_curve_") == (solver == "adam")
 
 
 kept = pytest.mark.parametrize("options", [{}, {"ema_decay": 0.5}, {"early_stopping": True}], ids=str)

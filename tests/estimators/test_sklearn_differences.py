@@ -247,8 +247,7 @@ def test_every_row_has_a_test():
     rows = [cells for cells in rows if cells[0] not in ("what", "---")]
     assert all(len(cells) == 4 and all(cells) for cells in rows)
     names = [cells[0] for cells in rows]
-    assert len(set(names)) == len(names)
-    assert set(names) == tested
+    assert (len(set(names)), set(names)) == (len(names), tested)
 
 
 @row("overridden private methods")
@@ -454,8 +453,7 @@ def test_float32():
     narrow = X.astype(np.float32)
     for solver, dtype in (("adam", np.float32), ("lbfgs", np.float64)):
         theirs, ours = fit_both(classifier, narrow, solver=solver)
-        assert theirs.coefs_[0].dtype == dtype
-        assert ours.coefs_[0].dtype == np.float32
+        assert (theirs.coefs_[0].dtype, ours.coefs_[0].dtype) == (dtype, np.float32)
         np.testing.assert_allclose(parameters(theirs), parameters(ours), atol=1e-4)
         assert theirs.predict_proba(X).dtype == np.float64
         assert ours.predict_proba(X).dtype == np.float32
@@ -677,8 +675,7 @@ def test_what_scikit_learn_accepts_is_refused(act, message):
 @row("`coefs_`, `intercepts_` with `batch_norm=True`")
 def test_coefs_and_intercepts_with_batch_normalisation():
     ours = classifier(batch_norm=True).fit(X, y)
-    units = np.maximum(X @ ours.coefs_[0] + ours.intercepts_[0], 0)
-    scores = units @ ours.coefs_[1] + ours.intercepts_[1]
+    scores = np.maximum(X @ ours.coefs_[0] + ours.intercepts_[0], 0) @ ours.coefs_[1] + ours.intercepts_[1]
     np.testing.assert_allclose(scores, ours.decision_function(X), rtol=1e-10, atol=1e-12)
     assert not np.allclose(ours.model_.W[0], ours.coefs_[0])
     for name in ("coefs_", "intercepts_"):

@@ -33,8 +33,7 @@ def test_from_weights_makes_a_fitted_estimator(problem):
         known = {"classes": fitted.classes_}
     kind = type(fitted)
     made = kind.from_weights(fitted.coefs_, fitted.intercepts_, random_state=0, **known, **options)
-    assert made.hidden_layer_sizes == (7,)
-    assert made.out_activation_ == fitted.out_activation_
+    assert (made.hidden_layer_sizes, made.out_activation_) == ((7,), fitted.out_activation_)
     for model in (made, pickle.loads(pickle.dumps(made)), copy.deepcopy(made)):
         np.testing.assert_array_equal(model.predict(X), fitted.predict(X))
     assert made.score(X, targets) == fitted.score(X, targets)

@@ -32,8 +32,7 @@ def check_program(tmp_path, exports, limit=None, language="C"):
     files, body = {}, ""
     for name, (model, dtype, kind, samples) in exports.items():
         files[f"{name}.h"] = fastnn.to_c(model, name=name, dtype=dtype)
-        n_outputs = outputs(model, samples).shape[1]
-        body += c_programs.print_function(name, kind, n_outputs, dtype, samples)
+        body += c_programs.print_function(name, kind, outputs(model, samples).shape[1], dtype, samples)
     files["main.c"] = c_programs.main(exports, body)
     flags = [f"-D{name.upper()}_SELF_TEST" for name in exports]
     lines = c_programs.run(tmp_path, language, files, flags).splitlines()
@@ -164,7 +163,7 @@ def test_the_self_test_holds_samples_that_the_dtype_can_compute(tmp_path):
         ({"X": [[1.0]]}, ValueError, "X has 1 feature, but the network has 2 inputs"),
     ],
 )
-@pytest.mark.skipif(os.name != "posix", reason="links to open files are those of /proc")
+@pytest.mark.skipif(os.name != "posix", reason="the links to open files are in /proc")
 def test_wrong_arguments_are_refused(options, error_type, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stdout").symlink_to("/proc/self/fd/1")
@@ -202,7 +201,7 @@ PIPELINES = {
 
 
 def test_pipelines_compute_what_they_predict(tmp_path):
-    """Also for samples beyond those of the fit."""
+    """Also for samples beyond the range of the fit."""
     models = {name: make_pipeline(*steps).fit(FEATURES, y) for name, (steps, y) in PIPELINES.items()}
     samples = np.vstack([FEATURES[::12], 1.5 * FEATURES[:4]]).astype(np.float32).astype(float)
     exports = {

@@ -162,7 +162,7 @@ def table(n_rows=N, seed=0):
 
 
 def new_rows():
-    """Return rows unlike those of the fit: extremes, new categories, missing values everywhere."""
+    """Return rows unlike the rows of the fit: extremes, new categories, missing values everywhere."""
     frame = table(80, seed=1)
     frame.loc[: len(EXTREMES) - 1, "income"] = EXTREMES
     frame.loc[::3, "plan"] = "new"

@@ -1,6 +1,6 @@
 """A program: digests of what the kernels that Python calls leave in memory, over all uses, as JSON.
 
-Python calls an entry with arrays, in which its results and those of all kernels that it calls lie.
+Python calls an entry with arrays, which hold the results of the entry and of all kernels that it calls.
 """
 
 import collections

@@ -3,9 +3,9 @@
 import hypothesis
 
 
-def with_examples(number):
-    """Return the settings of a test with so many examples, or with fewer where FASTNN_EXAMPLES is below 60.
+def with_examples(count):
+    """Return the settings of a test with `count` examples, or with fewer where FASTNN_EXAMPLES is below 60.
 
     Other tests have 60 examples: the number changes in proportion.
     """
-    return hypothesis.settings(max_examples=max(1, number * hypothesis.settings.default.max_examples // 60))
+    return hypothesis.settings(max_examples=max(1, count * hypothesis.settings.default.max_examples // 60))

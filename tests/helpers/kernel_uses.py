@@ -18,7 +18,7 @@ from fastnn.reference.layer import ACTIVATIONS
 
 DTYPES = ("float64", "float32")
 N_SAMPLES = 210  # more than in the estimators' default minibatch of 200
-# Layers with so many parameters that threads share the units in a step.
+# Layers wide enough for threads to share the units in a step.
 WIDE = (300, 200, 3)
 LABELS = np.arange(N_SAMPLES) % 3
 

@@ -115,8 +115,7 @@ def main():
     warnings.simplefilter("ignore")
     np.seterr(all="ignore")
     fastnn.Model([1, 1, 1]).predict([[0.0]])  # imports and compiles
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    limit = pages * resource.getpagesize() + MEMORY
+    limit = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize() + MEMORY
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.RLIM_INFINITY))
     with open("log", "w", encoding="utf-8") as log:
         for name in names:

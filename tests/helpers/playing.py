@@ -22,8 +22,7 @@ def unpack(message):
     for name, (at, kind, shape) in header["arrays"].items():
         assert at % 8 == 0
         dtype = np.dtype(f"<{kind}")
-        count = int(np.prod(shape))
-        arrays[name] = np.frombuffer(message, dtype, count, first + at).reshape(shape)
+        arrays[name] = np.frombuffer(message, dtype, int(np.prod(shape)), first + at).reshape(shape)
     return header, arrays
 
 

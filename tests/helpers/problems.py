@@ -93,8 +93,7 @@ def assert_same_fits(some, others):
 def assert_equal_to_theirs(theirs, ours, atol=1e-11, with_losses=True):
     """Assert that two fits agree: scikit-learn's, `theirs`, and fastnn's, `ours`."""
     for one, other in zip(theirs.coefs_ + theirs.intercepts_, ours.coefs_ + ours.intercepts_, strict=True):
-        assert one.shape == other.shape
-        assert one.dtype == other.dtype
+        assert (one.shape, one.dtype) == (other.shape, other.dtype)
         np.testing.assert_allclose(other, one, rtol=0, atol=atol)
     for name in ("n_iter_", "t_", "n_layers_", "n_outputs_", "out_activation_", "n_features_in_"):
         assert getattr(theirs, name) == getattr(ours, name), name

@@ -30,7 +30,7 @@ def make_stripes(width, height, n_classes):
 
 
 def render_pixels(pixels, labels, model=None, **options):
-    """Render a function of points, by default that of labels by pixels (height, width) of side 1."""
+    """Render a function of points, by default the label of the pixel (of side 1) around a point."""
     height, width = pixels.shape
 
     def predict(points):
@@ -46,7 +46,7 @@ def render_stripes(width, height, n_classes, **options):
 
 
 def hold_stripes(width, height, labels):
-    """Return stripes, and a picture that holds them, though no function of so many points has painted it."""
+    """Return stripes, and a picture that holds them without painting a function of so many points."""
     pixels = make_stripes(width, height, len(labels))
     image = fastnn.render_boundary(lambda points: labels[:1], (0, width), (0, height), 1, classes=labels)
     return pixels, replace(image, data=pixels)

@@ -182,7 +182,7 @@ def others() -> Iterator[Recipe]:
         yield Recipe(("tanh",), "identity", losses.LOSSES[name](), optimizers.SGD(), F64)
     unlisted = {*optimizers.STEPPING} - {recipe.optimizer.name for recipe in LISTED}
     for position, name in enumerate(sorted(unlisted)):
-        hidden = ("tanh",) * (2 + position)  # deeper networks than those of `LISTED`
+        hidden = ("tanh",) * (2 + position)  # deeper than the networks of `LISTED`
         yield Recipe(hidden, "tanh", losses.SoftmaxCrossEntropy(), optimizers.OPTIMIZERS[name](), F64)
 
 

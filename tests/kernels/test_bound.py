@@ -43,7 +43,7 @@ def test_the_graph_lies_in_the_strip(name, seed, dtype):
     Z = np.where(np.abs(Z - c) <= r, Z, centre[:, None]).astype(dtype)
     A, zero = np.empty_like(Z), np.zeros((1, N_CELLS), dtype)
     forward_table((name,), dtype).pointers[0](Z, A)
-    # A form whose value is the centre plus dx times the radius: the graph lies in that of the outputs, even
+    # A form whose value is the centre plus dx times the radius: the graph lies in the outputs' form, even
     # without the rounding errors of the next layer, here those that the kernel adds for a layer of no inputs.
     form = compiled.Form(centre[None].copy(), radius[None].copy(), zero, zero.copy())
     roundings = reference.bound_rounding(1, dtype.type), dtype.type(-8 * np.finfo(dtype).eps)

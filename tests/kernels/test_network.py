@@ -122,6 +122,5 @@ def test_tiles_are_whole_cache_lines(network: Network, count):
 @given(st.integers(1, 300), st.sampled_from(DTYPES))
 def test_allocated_memory_begins_at_a_cache_line(size, dtype):
     array = allocate_empty(size, dtype)
-    assert array.shape == (size,)
-    assert array.dtype == dtype
+    assert (array.shape, array.dtype) == ((size,), dtype)
     assert array.ctypes.data % ALIGNMENT == 0

@@ -153,8 +153,7 @@ def test_evaluated_pixels_match_the_grid(problem, width, height):
     expected, classes = evaluate_all(committee, xs, ys, dtype), np.full((height, width), 77, dtype)
     places, row = np.full((2, 64), -1), np.full((1, 64), 99, dtype)
     kernel = pictures.evaluate(committee.votes, committee.dtype, dtype)
-    n = kernel(networks, xs, ys, table, places, row, *workspaces, classes)
-    assert n == inside.sum()
+    assert kernel(networks, xs, ys, table, places, row, *workspaces, classes) == inside.sum()
     np.testing.assert_array_equal(classes[inside], expected[inside])
     assert (classes[~inside] == 77).all()
 

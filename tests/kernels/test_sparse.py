@@ -78,8 +78,8 @@ def test_a_sparse_layer_matches_the_dense_one(sizes, dtype, seed, key, rate):
     expected, _, _ = reference.affine_backward(wide(W), chosen, wide(dZ[:count]))
     sums[...] = 0
     sums[:, :n_outputs] = dZ
-    # Two threads compute the rows of a part of the features each, and leave those of the other part alone:
-    # not even 0 may be added, which makes -0.0 to 0.0.
+    # Two threads compute the rows of a part of the features each, and leave the other rows alone:
+    # not even 0 may be added, which turns -0.0 into 0.0.
     middle = int(random.integers(0, n_inputs + 1))
     gradient, whole = np.full((2, network.n_parameters), -0.0, dtype)
     arguments = 0, n_outputs, key, position, rate
@@ -96,7 +96,7 @@ def test_a_sparse_layer_matches_the_dense_one(sizes, dtype, seed, key, rate):
     np.testing.assert_array_equal(whole, gradient)
 
 
-# The parameters take three blocks (`train.BLOCK`), of which the last is incomplete.
+# The parameters take three blocks (`train.BLOCK`), the last one incomplete.
 SHARED_LAYERS = (260, 33, 3)
 
 

@@ -228,8 +228,7 @@ def test_a_training_halts_after_the_epoch_that_exceeds_the_patience(training, ba
         # The halted training leaves what a training of that many epochs without patience leaves.
         shorter = train(backend, network, training.job(patience=0, num_passes=n_passes, total_steps=total))
     if job.patience:
-        best = min(whole["losses"][:n_kept] / job.X.shape[0], default=np.inf)
-        assert results["plateau"][0] == best
+        assert results["plateau"][0] == min(whole["losses"][:n_kept] / job.X.shape[0], default=np.inf)
     for name in results.keys() - {"plateau"}:
         if name in trainer.records._fields:
             np.testing.assert_array_equal(results[name][:n_kept], whole[name][:n_kept], err_msg=name)

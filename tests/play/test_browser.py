@@ -128,8 +128,7 @@ def change_the_network(visitor):
     assert visitor.widths == [2, 2, 2]
     # Inputs are computed; one stays.
     visitor.go_to("dataset=circles&features=x1,x2_squared")
-    names = page.locator(".layer").first.locator(".name")
-    assert names.all_inner_texts() == ["x₁", "x₂²"]
+    assert page.locator(".layer").first.locator(".name").all_inner_texts() == ["x₁", "x₂²"]
     group = page.get_by_role("group", name="Inputs").first
     visitor.change(lambda: group.get_by_label("x₁²").check())
     assert visitor.state["features"] == "x1,x1_squared,x2_squared"
@@ -285,8 +284,7 @@ def look_in_other_ways(visitor):
     page.click("#shapes")
     assert (visitor.pixels("#points") != discs).any()
     legend, outputs = np.reshape(page.evaluate(shapes), (2, 4))
-    assert len(set(legend)) == 4
-    assert sorted(legend) == sorted(outputs)
+    assert (len(set(legend)), sorted(legend)) == (4, sorted(outputs))
     page.click("#shapes")
     # Probabilities and the theme have colours of their own.
     visitor.rest()
@@ -537,7 +535,7 @@ def test_forced_colours_leave_pictures_and_legends_their_own(visitor, server):
 
 
 def test_a_page_reconnects_to_a_server_that_was_restarted_and_says_that_it_began_anew(visitor):
-    # Port 0 gives one that no other test takes in the meantime, as it would take one of the usual ports.
+    # Port 0 gives a port that no other test takes meanwhile; the usual ports might be taken.
     with fastnn.playground(browser=False, block=False, port=0) as running:
         page = visitor.visit(running, "dataset=xor&layers=4&speed=13").page
         visitor.press("Space")

@@ -16,7 +16,7 @@ from fastnn.play.datasets import DATASETS, FUNCTIONS, SURFACES, circles, moons
 from fastnn.play.learning_problem import draw_samples, make_problem
 from fastnn.play.settings import Settings
 
-# Choices of a data set, of which there are samples for each.
+# Choices of a data set, each of which has samples.
 CHOICES = {
     "spiral": {"arms": range(2, 6)},
     "blobs": {"classes": (2, 6)},
@@ -37,8 +37,7 @@ NAMES = ["-".join(map(str, state.values())) for state in VARIANTS]
 def test_samples_are_valid_and_their_source_makes_the_same(state):
     settings = Settings.of_state({**state, "n_samples": 60})
     problem, _ = make_problem(settings)
-    assert problem.X.shape == (60, 2)
-    assert problem.y.shape == (60,)
+    assert (problem.X.shape, problem.y.shape) == ((60, 2), (60,))
     assert np.isfinite(problem.X).all()
     if problem.kind == "classes":
         assert set(problem.y.tolist()) == set(range(len(problem.classes)))
@@ -97,12 +96,11 @@ def test_painted_points_keep_their_places_classes_and_roles():
 
     points = [[0.1, 0.2, 2], [0.3, -0.4, 0], [-1, 1, 2]]
     problem = paint(points, test_share=0)
-    assert problem.classes == ["0", "1", "2"]
-    assert problem.y.tolist() == [2, 0, 2]
+    assert (problem.classes, problem.y.tolist()) == (["0", "1", "2"], [2, 0, 2])
     assert problem.X.tolist() == [[0.1, 0.2], [0.3, -0.4], [-1, 1]]
     assert problem.limits == (-1.5, 1.5, -1.5, 1.5)
     assert paint(points, window=[-1000, 2500, 0, 1250]).limits == (-1.0, 2.5, 0.0, 1.25)
-    # A further point leaves the others in their subsets, of which the test data have the wanted share.
+    # A further point leaves the others in their subsets, and the test data have the wanted share.
     many = np.column_stack([np.random.RandomState(0).randn(40, 2), np.arange(40) % 2]).tolist()
     for share in (0.2, 0.25, 0.7):
         masks = [np.isin(range(n), paint(many[:n], test_share=share).test) for n in range(4, 41)]

@@ -43,7 +43,7 @@ def test_a_frame_of_a_training_that_rests_has_the_numbers_of_the_next_step(page,
             step_by_hand = w - known["rate"] * (arrays["update.g"] + penalty)
             np.testing.assert_allclose(step_by_hand, after, rtol=1e-5, atol=1e-6)
             assert known["n"] == 160
-        if step == 1:  # the training goes on from a number that is set by hand
+        if step == 1:  # the training continues from a number that is set by hand
             index = page.received("started")[0]["layout"][-2]["offset"]  # the last layer's first weight
             page.send("parameter", run=1, index=index, value=0.625)
             page.wait(lambda: page.frames[-1][1]["weights"][index] == np.float32(0.625))

@@ -111,8 +111,7 @@ def test_a_picture_of_a_regression_has_the_units_of_the_target(is_table):
 @pytest.mark.parametrize("dataset", ["moons", "surface"])
 def test_a_picture_of_a_training_that_diverges_is_drawn_without_warnings(page, dataset):
     run = page.start(dataset=dataset, **LEARNING, activations=["relu"])
-    diverging = replace(run.latest, parameters=run.latest.parameters * 1e160)
-    figure = draw(run, diverging, 80)
+    figure = draw(run, replace(run.latest, parameters=run.latest.parameters * 1e160), 80)
     figure.canvas.draw()
     assert re.search(r": (loss (inf|nan)|\d+\.\d% correct) after 0 epochs", figure.axes[0].get_title())
 

@@ -121,8 +121,7 @@ def test_headers_forbid_content_from_elsewhere(server):
         assert "frame-ancestors 'none'" in policy
         assert f"ws://127.0.0.1:{server.port}" in policy
         assert headers["x-content-type-options"] == "nosniff"
-        assert headers["referrer-policy"] == "no-referrer"
-        assert headers["cache-control"] == "no-store"
+        assert (headers["referrer-policy"], headers["cache-control"]) == ("no-referrer", "no-store")
         assert "access-control-allow-origin" not in headers
 
 
@@ -152,8 +151,7 @@ def test_requests_to_this_host_are_answered(name, server):
     headers = {"Host": host, "Origin": f"http://{host}"}
     page, _ = ask(server.address, headers)
     assert (page.status, page.headers["content-type"].split(";")[0]) == (200, "text/html")
-    socket = ask(server.address.replace("/?", "/training?"), HANDSHAKE | headers)[0]
-    assert socket.status == 101
+    assert ask(server.address.replace("/?", "/training?"), HANDSHAKE | headers)[0].status == 101
     assert {name, f"{name}:80"} <= list_hosts(80)  # requests to port 80 may leave it out
 
 
@@ -326,8 +324,7 @@ def test_the_browser_is_opened_by_a_file_that_only_the_user_can_read(monkeypatch
     with fastnn.playground(block=False, token="a&b") as running:
         (address,) = opened  # other users can read it in the browser's command line
         path = Path(urllib.request.url2pathname(address.removeprefix("file:")))
-        text = path.read_text()
-        assert html.unescape(text.partition("url=")[2].partition('"')[0]) == running.address
+        assert html.unescape(path.read_text().partition("url=")[2].partition('"')[0]) == running.address
         assert os.name != "posix" or stat.S_IMODE(path.stat().st_mode) == 0o600
     assert not path.exists()
 

@@ -20,8 +20,7 @@ def test_the_first_frame_comes_before_any_step(page):
     header, arrays = page.frames[0]
     assert (header["frame"], header["step"], header["run"], header["playing"]) == (0, 0, 1, False)
     assert (arrays["points"] == run.problem.X.astype(np.float32)).all()
-    assert arrays["labels"].tolist() == run.problem.y.tolist()
-    assert arrays["is_test"].sum() == 40
+    assert (arrays["labels"].tolist(), arrays["is_test"].sum()) == (run.problem.y.tolist(), 40)
     started = page.received("started")[0]
     assert started["layers_dim"] == [2, 3, 2]
     assert (started["n_parameters"], started["n_train"], started["n_test"]) == (17, 160, 40)

@@ -162,8 +162,7 @@ def test_all_settings_reach_the_model_and_the_training():
     problem, model = make_problem(Settings.of_state(state))
     assert problem.layers_dim == [2, 5, 4, 2]
     assert problem.model_arguments == network | {"activation": ["relu", "sigmoid"], "random_state": 5}
-    rates = {"epsilon": 0.5, "reg_lambda": 0.125, "random_state": 5}
-    assert problem.train_arguments == training | rates
+    assert problem.train_arguments == training | {"epsilon": 0.5, "reg_lambda": 0.125, "random_state": 5}
     assert (len(model.batch_norm), model.W[0].dtype) == (2, np.float32)
 
 

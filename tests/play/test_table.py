@@ -58,8 +58,7 @@ def test_columns_of_text_in_a_dataframe_are_left_out():
     frame = pandas.DataFrame({"a": X[:, 0], "name": ["x"] * 30, "b": X[:, 1], "flag": X[:, 2] > 5})
     frame.loc[4, "b"] = np.nan
     table = make_table(frame, pandas.Series(LABELS, name="answer"))
-    assert list(table.columns) == ["a", "b", "flag"]
-    assert table.target == "answer"
+    assert (list(table.columns), table.target) == (["a", "b", "flag"], "answer")
     assert len(make_table_problem(table, x_column="a", y_column="b").y) == 29
     assert make_table_problem(table, x_column="flag", y_column="a").inputs == ["flag", "a"]
 

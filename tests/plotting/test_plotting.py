@@ -40,13 +40,12 @@ def edges(ax):
     return ax.get_images()[0].get_extent()
 
 
+def find_samples(ax):
+    return [c for c in ax.collections if isinstance(c, PathCollection)]
+
+
 def legend(ax):
     return [text.get_text() for text in ax.get_legend().get_texts()]
-
-
-def dots(ax):
-    drawn = [c for c in ax.collections if isinstance(c, PathCollection)]
-    return np.concatenate([c.get_offsets() for c in drawn])
 
 
 def test_a_plot_has_regions_samples_lines_and_a_legend(model, ax):
@@ -143,7 +142,7 @@ def test_a_single_sample_is_the_centre_of_its_plot(model, ax, point):
     assert ((left + right) / 2, (bottom + top) / 2) == pytest.approx(point)
     # A single sample has no extent: the scale is the magnitude of each coordinate, at least 1.
     assert (right - left, top - bottom) == pytest.approx(2 * MARGIN * np.maximum(np.abs(point), 1))
-    np.testing.assert_array_equal(dots(ax), [point])
+    np.testing.assert_array_equal(np.concatenate([c.get_offsets() for c in find_samples(ax)]), [point])
     assert regions(ax).shape == (8, 10, 3), "in the proportions of the axes"
 
 
@@ -183,9 +182,8 @@ def test_samples_that_the_plane_says_nothing_about_are_pale(ax):
     fastnn.plot_decision_boundary(estimator, samples, labels, ax=ax)
     assert ax.get_legend().get_title().get_text() == "at $x_3$ = 3.758\nat $x_4$ = 1.199"
     assert legend(ax)[-1].startswith("pale: another prediction")
-    drawn = [c for c in ax.collections if isinstance(c, PathCollection)]
     full, pale = (
-        np.concatenate([c.get_offsets() for c in drawn if (c.get_alpha() is None) == is_full])
+        np.concatenate([c.get_offsets() for c in find_samples(ax) if (c.get_alpha() is None) == is_full])
         for is_full in (True, False)
     )
     assert len(full) + len(pale) == len(samples)

@@ -185,7 +185,7 @@ def test_a_training_that_ended_early_does_nothing_more(options, backend, tmp_pat
     ],
 )
 def test_a_training_can_be_resumed_for_more_epochs_than_planned(optimizer, lengths):
-    """The parameters equal those of the longer training; the histories are compared in the epochs of both."""
+    """The parameters equal the longer training's. The histories are compared in their common epochs."""
     options = {"epsilon": 0.01, "optimizer": optimizer, "reduction": "mean", "random_state": 0}
     for first, then in lengths:
         at_once, longer = (trained(model(), y, num_passes=n, **options) for n in (then, first))

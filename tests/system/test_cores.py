@@ -82,7 +82,7 @@ def test_the_system_says_how_many_are_idle(system, monkeypatch, text, cores, idl
 
 @pytest.mark.parametrize("name", ["NUMBA_NUM_THREADS", "OMP_NUM_THREADS"])
 def test_the_environment_may_limit_the_number_of_cores(system, monkeypatch, name):
-    # OpenMP has a list of limits by levels of nesting, of which the first one counts.
+    # OpenMP takes a list of limits by levels of nesting: the first one counts.
     limits = {"1": 1, " 4 ": 4, "04": 4, "100": 6, "9" * 5000: 6, "2,8": 2, "5, 1, 1": 5, "8,2": 6}
     others = ["", " ", "0", "00", "0,2", ",2", "-1", "+2", "2.5", "two", "2 cores", "1_0", "1e0", "\u00b2"]
     for value, expected in {**limits, **dict.fromkeys(others, 6)}.items():

@@ -64,7 +64,7 @@ def test_the_line_is_shown_in_a_notebook_and_not_without_a_terminal(monkeypatch)
         pass
 
     class Shell(ZMQInteractiveShell):
-        """A shell like those of services that subclass Jupyter's."""
+        """A shell of a service that subclasses Jupyter's."""
 
     for stream in (io.StringIO(), None):
         assert announce((WIDE,), stream=stream) == ""

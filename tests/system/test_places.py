@@ -72,10 +72,10 @@ def test_the_threads_of_several_calls_get_different_cores(pretend):
     machine, threads = pretend(4)
     first, second = threads.CorePlaces(), call_on_new_thread(threads.CorePlaces)
     assert [take(machine, places) for places in (first, second, first)] == [1, 2, 3]
-    assert take(machine, second) == 1, "no core is left: leave those of the own call"
+    assert take(machine, second) == 1, "no core is left outside the own call"
     first.release()
     second.release()
-    assert take(machine, threads.CorePlaces()) == 1, "all places but that of the caller are free again"
+    assert take(machine, threads.CorePlaces()) == 1, "all places but the caller's are free again"
     assert not vars(machine.thread), "the calling thread stays, and its cores"
 
 

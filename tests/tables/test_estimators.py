@@ -48,8 +48,7 @@ def test_classes_are_predicted_from_columns_of_every_kind():
     test, truth, _ = table(seed=1)
     model = C(random_state=0).fit(frame, pd.Series(classes, name="level"))
     assert model.feature_names_in_.tolist() == list(frame)
-    assert model.classes_.tolist() == ["high", "low"]
-    assert model.target_name_ == "level"
+    assert (model.classes_.tolist(), model.target_name_) == (["high", "low"], "level")
     assert len(model.estimators_) == 5
     P = model.predict_proba(test)
     np.testing.assert_allclose(P.sum(axis=1), 1, rtol=1e-6)
@@ -155,8 +154,7 @@ def test_a_scorer_gets_classes_and_numbers_in_their_units_and_the_weights():
         C(1, scoring=s, **options).fit(frame, classes, weights) for s in (score_classes, "accuracy")
     )
     assert own.estimators_[0].validation_scores_ == named.estimators_[0].validation_scores_
-    products = (weights * np.where(classes == "high", 3.0, 1.0))[own.oof_rows_]
-    np.testing.assert_array_equal(seen[0], products)
+    np.testing.assert_array_equal(seen[0], (weights * np.where(classes == "high", 3.0, 1.0))[own.oof_rows_])
     for scoring in (score_numbers, "neg_max_error"):  # without weights
         assert R(1, scoring=scoring, random_state=0).fit(frame, numbers, weights).score(frame, numbers) > 0
 
@@ -252,8 +250,7 @@ def test_importances_find_the_columns_that_matter():
     for model, y in [(C(random_state=0), classes), (R(random_state=0), numbers)]:
         model.fit(frame, y)
         found = model.feature_importances(frame, y, n_repeats=3, random_state=0)
-        assert found.names == list(frame)
-        assert found.importances.shape == (5, 3)
+        assert (found.names, found.importances.shape) == (list(frame), (5, 3))
         np.testing.assert_allclose(found.importances_mean, found.importances.mean(axis=1))
         for importances in (found.importances_mean, model.importances_):
             assert set(frame.columns[np.argsort(importances)[-2:]]) == {"x", "group"}

@@ -60,8 +60,7 @@ def test_a_file_is_fitted_as_its_table(path, kind):
     model, frame = kind(preset="fast", random_state=0), table()
     expected = clone(model).fit(frame[columns], **{name: frame[value] for name, value in names.items()})
     model.fit(path, **names, columns=columns)
-    assert model.feature_names_in_.tolist() == columns
-    assert model.target_name_ == TARGETS[kind]
+    assert (model.feature_names_in_.tolist(), model.target_name_) == (columns, TARGETS[kind])
     np.testing.assert_array_equal(model.predict(frame[columns]), expected.predict(frame[columns]))
     np.testing.assert_array_equal(model.oof_rows_, expected.oof_rows_)
     held_out = set(frame["town"][model.oof_rows_])

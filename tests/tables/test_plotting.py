@@ -21,8 +21,7 @@ def fit(kind, load):
 def test_importances_are_bars_in_ascending_order():
     model, X, y = fit(fastnn.TabularClassifier, load_breast_cancer)
     ax = fastnn.plot_importances(model, n_columns=7)
-    widths = [bar.get_width() for bar in ax.patches]
-    np.testing.assert_allclose(widths, np.sort(model.importances_)[-7:])
+    np.testing.assert_allclose([bar.get_width() for bar in ax.patches], np.sort(model.importances_)[-7:])
     names = [tick.get_text() for tick in ax.get_yticklabels()]
     assert names[-1] == X.columns[np.argmax(model.importances_)]
     ax.clear()

@@ -22,8 +22,7 @@ def stuck(backend="numba", **options):
 def test_the_hint_names_a_rate_that_trains_well(backend, num_passes):
     with pytest.warns(UserWarning, match=HINT) as caught:
         history = stuck(backend).train(X, y, num_passes)
-    assert len(caught) == 1
-    assert caught[0].filename == __file__
+    assert (len(caught), caught[0].filename) == (1, __file__)
     assert history.loss[-1] > 0.58
     better = f"with epsilon=0.001 it is {BETTER[num_passes]} after {num_passes} epochs"
     assert better in str(caught[0].message)
@@ -66,8 +65,7 @@ WITHOUT_HINT = {
 @pytest.mark.parametrize(("data", "options"), WITHOUT_HINT.values(), ids=WITHOUT_HINT)
 def test_trainings_that_a_lower_rate_does_not_improve_have_no_hint(data, options):
     samples, labels = data
-    layers_dim = [samples.shape[1], 8, labels.max() + 1]
-    model = fastnn.Model(layers_dim, random_state=0)
+    model = fastnn.Model([samples.shape[1], 8, labels.max() + 1], random_state=0)
     model.train(samples, labels, **{"num_passes": 1000} | options)  # a warning would be an error
 
 

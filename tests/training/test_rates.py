@@ -21,8 +21,7 @@ SCHEDULES = {
 def test_rates_are_epsilon_times_the_factors_of_the_schedule(given, schedule, batch_size):
     history = model_for().train(few, few_y, num_passes=20, batch_size=batch_size, schedule=given)
     n_batches = 3 if batch_size else 1
-    last_steps = np.arange(1, 21) * n_batches - 1
-    expected = 0.01 * schedule.factors(last_steps, 20 * n_batches)
+    expected = 0.01 * schedule.factors(np.arange(1, 21) * n_batches - 1, 20 * n_batches)
     np.testing.assert_allclose(history.learning_rate, expected, rtol=1e-13, atol=1e-18)
 
 

@@ -85,7 +85,7 @@ def test_a_training_matches_gradient_descent_by_hand(options, backend):
 
 @pytest.mark.parametrize("batch_size", [None, 16])
 def test_gradients_whose_squares_are_just_finite_are_clipped(batch_size, backend):
-    """The squares of these gradients are near the largest float64; those of larger gradients overflow."""
+    """The squares of these gradients are near the largest float64; the squares of larger ones overflow."""
     model = model_for(backend)
     for W in model.W:
         W *= 1e-3
@@ -128,7 +128,7 @@ def test_the_global_generator_is_used_only_if_there_is_something_to_draw():
 
 
 def test_every_epoch_takes_every_sample_once(backend):
-    """At a rate of 0 the losses of the batches add up to that of the data, in whatever order."""
+    """At a rate of 0 the losses of the batches add up to the loss of the data, in whatever order."""
     model = model_for(backend)
     history = model.train(X, y, num_passes=5, epsilon=0.0, batch_size=16, random_state=0)
     np.testing.assert_allclose(history.loss, model.calculate_loss(X, y), rtol=1e-12)

@@ -1,4 +1,4 @@
-"""The barrier: no thread goes on before all have arrived."""
+"""The barrier: no thread passes before all have arrived."""
 
 import threading
 

@@ -93,7 +93,7 @@ def test_predictions_are_compressed_as_the_ending_says(trained, folder, run, ref
 
 
 def test_a_column_of_the_model_that_numbers_the_rows_of_a_table_is_read(folder, run):
-    """A table of shuffled rows that pandas has saved with its index, of which one row is predicted."""
+    """pandas has saved a table of shuffled rows with its index; one row is predicted."""
     table = customers()[["age", "score", "churn"]].sample(frac=1, random_state=0)
     table.to_csv("customers.csv")
     table[:20].sort_index().reset_index(drop=True).to_csv("valid.csv")
@@ -110,7 +110,7 @@ def test_a_column_of_the_model_that_numbers_the_rows_of_a_table_is_read(folder, 
 
 
 def test_the_model_remembers_how_its_file_was_read(folder, run):
-    """Numbers with decimal commas, of which a later file has only thousands."""
+    """Numbers have decimal commas, and a later file has only thousands."""
     x = np.arange(40_000, 90_000, 500)
     text = [f"{value:,}".replace(",", ".") for value in x]
     frame = pd.DataFrame({"x": text, "heads": np.resize(["1", "2", "?"], len(x)), "y": x / 1000})
@@ -123,8 +123,7 @@ def test_the_model_remembers_how_its_file_was_read(folder, run):
     assert (status, [line for line in errors.splitlines() if "range" in line]) == (0, [])
     expected = model.predict(pd.DataFrame({"x": [40_000, 60_500], "heads": [np.nan, 2]}))
     np.testing.assert_allclose([float(line) for line in out.split()[1:]], expected)
-    found = run("evaluate", MODEL, "new.csv")[1]
-    assert "outside" not in found
+    assert "outside" not in run("evaluate", MODEL, "new.csv")[1]
     note = "column 'x': 2 rows outside of the range of the training, 40000 to 89500"
     assert note in run("evaluate", MODEL, "new.csv", "--decimal", ".")[1]
     model.fit(frame[["heads"]], frame["y"])  # of a dataframe

@@ -82,7 +82,7 @@ def test_little_of_a_compressed_file_is_unpacked_to_find_its_form(packed, path):
         read(path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 1 << 24  # of which the dictionary of xz takes half
+    assert peak < 1 << 24  # the dictionary of xz takes half of it
 
 
 def test_a_small_file_that_unpacks_to_a_large_one_is_refused(path, monkeypatch):
@@ -312,8 +312,7 @@ def test_an_option_overrules_the_form_of_the_trainings_file(path):
     text = "a;b;day\n40.000;1,5;31.12.2024\n"
     record = read_text(path, text, "--date-format", "%d.%m.%Y").reading.to_record()
     found = read_text(path, text, "--decimal", ".", record=record)
-    assert found.frame["a"].tolist() == [40]
-    assert found.frame["day"].dt.month.tolist() == [12]
+    assert (found.frame["a"].tolist(), found.frame["day"].dt.month.tolist()) == ([40], [12])
     assert not any("--date-format" in note for note in read_text(path, "a;b\n1;2\n", record=record).notes)
     for damaged in ({}, record | {"sep": 3}, record | {"na": "x"}, record | {"units": [1]}, []):
         with pytest.raises(ValueError, match="record of how its table was read is damaged"):
@@ -347,8 +346,7 @@ def test_values_decide_the_order_of_dates_also_of_later_files(first, second, dat
 
 
 def test_columns_may_be_aligned_by_blanks(path):
-    text = "  name   size  n\n Ann      1.5  1  \n Bo      12.5  22\n Cy     130   333\n"
-    found = read_text(path, text)
+    found = read_text(path, "  name   size  n\n Ann      1.5  1  \n Bo      12.5  22\n Cy     130   333\n")
     assert found.frame.to_dict("list") == {
         "name": ["Ann", "Bo", "Cy"],
         "size": [1.5, 12.5, 130],

@@ -54,7 +54,7 @@ def test_scores_of_numbers_equal_scikit_learns():
 
 @pytest.mark.parametrize(("n_rows", "size"), [(200, 1), (200, 10), (20_000, 10)])
 def test_margins_are_those_of_the_normal_approximation(n_rows, size):
-    """Rows of a group are alike: the margin is that of the number of groups."""
+    """Rows of a group are alike, so the number of groups decides the margin."""
     random = np.random.RandomState(0)
     is_right = np.repeat(random.rand(n_rows // size) < 0.8, size)
     y = random.randint(0, 2, n_rows)
@@ -64,8 +64,7 @@ def test_margins_are_those_of_the_normal_approximation(n_rows, size):
     found = estimate_margins(scores, y, P, np.arange(2), None, groups)
     assert found["accuracy"] == pytest.approx(1.96 * np.sqrt(0.16 * size / n_rows), rel=0.3)
     if n_rows == 200:  # where right predictions alone have a weight, there is nothing to vary
-        weighted = estimate_margins(scores, y, P, np.arange(2), is_right * 2.0, groups)
-        assert weighted["accuracy"] == 0
+        assert estimate_margins(scores, y, P, np.arange(2), is_right * 2.0, groups)["accuracy"] == 0
 
 
 @pytest.mark.parametrize(("scale", "center"), [(1.0, 0.0), (1e150, 0.0), (1e-100, 0.0), (1.0, 1e9)])
@@ -107,8 +106,7 @@ def test_baselines_are_judged_on_some_rows_and_with_folds_that_lack_a_class():
     rows = np.arange(10, 50)
     found = score_baselines(X, y, WEIGHTS, splits, np.arange(3), rows)
     assert found["linear model"]["accuracy"] > 0.8
-    counts = np.bincount(y, WEIGHTS)
-    is_best = y[rows] == counts.argmax()
+    is_best = y[rows] == np.bincount(y, WEIGHTS).argmax()
     assert found["majority"]["accuracy"] == pytest.approx(np.average(is_best, weights=WEIGHTS[rows]))
     splits = [(np.arange(30, N), np.arange(30))]
     found = score_baselines(X, y, None, splits, np.arange(3), np.arange(30))

@@ -131,8 +131,7 @@ def test_rows_of_a_group_stay_together_in_every_split(evaluation, train, with_ma
     if not evaluation:
         assert "groups" not in train(storms(), *base, "--drop", "storm")
         assert metrics()["scores"]["fastnn"]["accuracy"] > 0.8
-    out = train(storms(), *base, "--groups", "storm")
-    assert "2 columns" not in out
+    assert "2 columns" not in train(storms(), *base, "--groups", "storm")
     assert fastnn.load("run/model.fastnn").feature_names_in_.tolist() == ["x", "y"]
     found = metrics()
     assert found["scores"]["fastnn"]["accuracy"] < 0.7
@@ -164,8 +163,7 @@ def test_an_evaluation_draws_whole_groups(train, run, with_margins):
 def test_validation_rows_are_read_with_the_types_of_the_training_rows(train):
     paper = pd.Series(np.arange(N) % 2 == 0, dtype=object).where(np.arange(N) % 5 > 0)
     frame = customers().assign(zone=np.where(np.arange(N) % 3, "A", "01"), paper=paper)
-    base = (*CHURN, "--drop", "id,spent", "--preset", "fast")
-    train(frame, *base, valid=frame[:60].assign(zone="01"))
+    train(frame, *CHURN, "--drop", "id,spent", "--preset", "fast", valid=frame[:60].assign(zone="01"))
     model = fastnn.load("run/model.fastnn")
     rows = frame[:60].assign(zone="01", since=pd.to_datetime(frame["since"])[:60])
     assert metrics()["scores"]["fastnn"]["accuracy"] == pytest.approx(
@@ -431,7 +429,7 @@ def test_the_model_is_written_before_what_may_fail_after_the_fit(train, run, mon
             assert after == before
             continue
         assert errors.startswith("run/model.fastnn is complete; metrics.json or report.html is missing\n")
-        assert sorted(after) == left  # without those of the earlier model
+        assert sorted(after) == left  # without the files of the earlier model
         assert before["model.fastnn"] != after["model.fastnn"]
         before = after
 

@@ -89,8 +89,7 @@ def test_a_missing_value_is_encoded_as_the_median_with_an_indicator():
     encoder = TableEncoder().fit(FRAME)
     rows = FRAME.head(2).copy()
     rows["gappy"] = [np.nan, FRAME["gappy"].median()]
-    names = encoder.get_feature_names_out().tolist()
-    pairs = zip(names, *encoder.transform(rows), strict=True)
+    pairs = zip(encoder.get_feature_names_out().tolist(), *encoder.transform(rows), strict=True)
     assert [name for name, a, b in pairs if a != b and name.startswith("gappy")] == ["gappy_missing"]
     out = by_name(encoder, pd.DataFrame({name: [None] for name in DATA}))  # also where the fit met none
     assert all(np.isfinite(values).all() for values in out.values())
@@ -112,8 +111,7 @@ def test_rare_and_new_categories_share_a_feature():
     assert out.tolist() == [[0, 1, 0], [0, 0, 1], [0, 0, 1], [0, 0, 0]]
     encoder = TableEncoder(max_categories=1, text="rare").fit(frame)
     assert encoder.get_feature_names_out().tolist() == ["v_a", "v_other"]
-    few = TableEncoder().fit(frame[25:52])
-    assert few.get_feature_names_out().tolist() == ["v_b", "v_a", "v_c", "v_d"]
+    assert TableEncoder().fit(frame[25:52]).get_feature_names_out().tolist() == ["v_b", "v_a", "v_c", "v_d"]
     known = TableEncoder(min_frequency=1).fit(frame)
     assert known.transform(pd.DataFrame({"v": ["new", "a"]})).tolist() == [[0, 0, 0, 0], [1, 0, 0, 0]]
 
@@ -129,8 +127,7 @@ def test_rare_and_new_categories_share_a_feature():
 )
 @pytest.mark.parametrize("dtype", [object, "category"])
 def test_a_column_of_mostly_unseen_values_is_named_in_a_warning(values, max_categories, dtype):
-    n = 40 // len(values)
-    frame = pd.DataFrame({"sex": pd.Series(values * n, dtype=dtype), "age": range(40)})
+    frame = pd.DataFrame({"sex": pd.Series(values * (40 // len(values)), dtype=dtype), "age": range(40)})
     encoder = TableEncoder(max_categories=max_categories, min_frequency=1).fit(frame, np.arange(40) % 3)
     words = "column 'sex': 100% of the values did not occur in the fit, such as 'True': write them as in the"
     with pytest.warns(UserWarning, match=words):
@@ -256,7 +253,7 @@ def test_nullable_columns_are_encoded_as_plain_ones():
 
 @pytest.mark.needs("pyarrow")
 def test_columns_of_pyarrow_in_pandas_are_encoded_as_plain_ones():
-    """Large identifiers are rounded, as those of other dtypes are; a dictionary has no codes of pandas."""
+    """Large identifiers are rounded as in other dtypes; a dictionary has no codes of pandas."""
     import pyarrow as pa
 
     numbers, texts = [2**62, None, 1, -(2**62)] * 9, ["a", None, "b", "c"] * 9
@@ -383,8 +380,7 @@ def test_many_numbers_that_are_text_are_read_as_numbers():
         {"text": texts, "few": ["7", *"8" * 40], "code": codes, "kind": texts.astype("category")}
     )
     encoder = TableEncoder(min_frequency=1, text="rare").fit(frame)
-    found = [record["kind"] for record in encoder.columns_]
-    assert found == ["number", "category", "category", "category"]
+    assert [record["kind"] for record in encoder.columns_] == ["number", "category", "category", "category"]
     assert encoder.columns_[0]["treatment"].endswith(", read from text")
     same = encoder.transform(frame.assign(text=[*numbers, None]))
     np.testing.assert_array_equal(encoder.transform(frame), same)

@@ -64,7 +64,7 @@ def fail_to_draw(*arguments):
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
-    """Return the page and the metrics for each target; that of the booleans lacks a picture."""
+    """Return the page and the metrics for each target; the page of the booleans lacks a picture."""
     found = {}
     for name, y in TARGETS.items():
         with pytest.MonkeyPatch.context() as patch:
