@@ -123,12 +123,10 @@ def test_a_models_predictor_returns_what_the_method_returns(name, backend, dtype
         st.integers(1, 20), st.sampled_from([limits.FEW_ROWS, limits.FEW_ROWS + 1, 64, 129, 1000])
     ),
     dtype=st.sampled_from([np.float64, np.float32]),
-    seed=st.integers(0, 2**32 - 1),
+    seed=st.integers(0, 2**32 - 2),
 )
 @with_examples(40)
-def test_predictors_and_methods_agree_for_any_number_of_rows(
-    n_inputs, hidden, n_outputs, n_rows, dtype, seed
-):
+def test_predictors_and_methods_agree_for_any_row_count(n_inputs, hidden, n_outputs, n_rows, dtype, seed):
     """Predictions of few rows share prepared calls, also with other networks of the same layers."""
     models = [Model([n_inputs, *hidden, n_outputs], random_state=seed + k, dtype=dtype) for k in range(2)]
     samples = np.random.default_rng(seed).normal(size=(3 * n_rows, n_inputs))
@@ -162,10 +160,7 @@ def test_samples_may_have_any_numeric_type_and_layout():
 OTHER_ROWS, OTHER_INPUTS = "make a predictor for another number of rows", "the network has 4 inputs"
 WRONG = [
     *((np.ones(shape), f"the shape (7, 4), got {shape}: {OTHER_ROWS}") for shape in [(6, 4), (0, 4)]),
-    *(
-        (np.ones(shape), f"got {shape}: {OTHER_INPUTS}")
-        for shape in [(7, 3), (14, 2), (28,), (4,), (1, 7, 4), ()]
-    ),
+    *((np.ones(s), f"got {s}: {OTHER_INPUTS}") for s in [(7, 3), (14, 2), (28,), (4,), (1, 7, 4), ()]),
     (np.array([[1, 2, "three", 4]] * 7, object), "must hold numbers, got 'three' at row 0, column 2"),
     (np.ones((7, 4), complex), "X is complex: pass X.real"),
     (scipy.sparse.csr_matrix(np.ones((7, 4))), "X is a sparse matrix: pass X.toarray()"),

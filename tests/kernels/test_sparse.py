@@ -31,9 +31,7 @@ def sparse_table(random, n_samples, n_features, dtype, share=0.3):
     values[random.random(X.nnz) < 0.1] = 0
     twice = random.random(X.nnz) < 0.2
     order = random.permutation(X.nnz + twice.sum())
-    values, rows, columns = (
-        np.concatenate([array, array[twice]])[order] for array in (values, rows, columns)
-    )
+    values, rows, columns = (np.concatenate([one, one[twice]])[order] for one in (values, rows, columns))
     by_row = np.argsort(rows, kind="stable")
     starts = np.searchsorted(rows[by_row], np.arange(n_samples + 1))
     return scipy.sparse.csr_array((values[by_row], columns[by_row], starts), shape=X.shape)
@@ -136,6 +134,16 @@ def test_any_number_of_threads_gives_the_same_bits(monkeypatch, dtype, layer, op
             np.testing.assert_array_equal(array, alone[name], err_msg=f"{name}, {n_threads} threads")
     error = 2e-3 if dtype == np.float32 else 1e-8
     np.testing.assert_allclose(alone["parameters"], expected["parameters"], rtol=error, atol=error)
+
+
+@pytest.mark.parametrize(("batch_size", "n_threads"), [(1, 1), (40, 2)])
+def test_steps_of_few_values_have_one_thread(batch_size, n_threads, monkeypatch):
+    """A batch of 40 samples touches some 43,000 numbers, a single sample 9,600."""
+    monkeypatch.setattr(limits, "MIN_TOUCHED", 20_000)
+    network = Network(SHARED_LAYERS, ("tanh", "identity"), np.dtype(float))
+    trainer, _ = begin("numba", network, shared_job(2, batch_size=batch_size))
+    run_on(trainer, 1)
+    assert trainer._calls.n_running == n_threads
 
 
 OPTIONS = [{"solver": "lbfgs"}, {"early_stopping": True, "class_weight": "balanced"}, {"method": "snapshots"}]

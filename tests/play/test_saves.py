@@ -51,7 +51,6 @@ def find_dots(ax):
 
 
 def read_colours(ax):
-    """Return the colours of the classes by their texts in the legend."""
     return {label: to_hex(dots.get_facecolor()[0]) for label, dots in find_dots(ax)[0].items()}
 
 
@@ -70,6 +69,7 @@ def test_a_picture_has_the_colours_of_the_page_and_shows_the_split(dataset, mode
             np.testing.assert_array_equal(shown.get_offsets(), problem.X[subset][problem.y[subset] == k])
         assert to_hex(ring.get_edgecolor()[0]) == colours[label]
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["test", *colours]
+    assert mode == "classes" or ax.images[0].get_clim() == (0, 1)
     if mode == "probability" and dataset == "moons":
         plane, *ends = (np.array(to_rgb(page_colour(name))) for name in ("plane", "class-0", "class-1"))
         for end, share in zip(ends, (0.0, 1.0), strict=True):  # as static/palette.js mixes them

@@ -27,9 +27,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 def table(n=300, seed=0):
     """Return a table of every kind of column, a class and a number for each row."""
     frame = make_mixed(n, seed)
-    return frame[["x", "group", "flag", "day", "noise"]], *(
-        frame[name].to_numpy() for name in ("sort", "size")
-    )
+    return frame[["x", "group", "flag", "day", "noise"]], *(frame[y].to_numpy() for y in ("sort", "size"))
 
 
 @parametrize_with_checks(
@@ -164,12 +162,8 @@ def test_weights_raise_the_probability_of_a_rare_class_and_those_of_classes_conc
     frame, classes, _ = table()
     rare = np.where(np.arange(300) % 10 == 0, "rare", "common")
     plain = C(2, random_state=0).fit(frame, rare).predict_proba(frame)[:, 1].mean()
-    for class_weight, weights in (
-        ("balanced", None),
-        ({"rare": 9.0}, None),
-        (None, np.where(rare == "rare", 9, 1)),
-    ):
-        model = C(2, class_weight=class_weight, random_state=0).fit(frame, rare, sample_weight=weights)
+    for given, weights in (("balanced", None), ({"rare": 9.0}, None), (None, np.where(rare == "rare", 9, 1))):
+        model = C(2, class_weight=given, random_state=0).fit(frame, rare, sample_weight=weights)
         assert model.predict_proba(frame)[:, 1].mean() > 2 * plain
     # The validation data may lack a class that has a weight.
     model = C(1, "fast", class_weight={"rare": 9.0}, random_state=0)
@@ -241,7 +235,8 @@ def test_quantiles_never_cross_and_cover_their_share():
     assert (np.diff(Q, axis=1) >= 0).all()
     assert (np.diff(model.oof_quantiles_, axis=1) >= 0).all()
     below = (numbers[:, None] <= model.oof_quantiles_).mean(axis=0)
-    np.testing.assert_allclose(below, QUANTILES, atol=0.05)
+    # Shifts make the fractions exact, except where quantiles crossed or left the range.
+    np.testing.assert_allclose(below, QUANTILES, atol=0.01)
 
 
 @of_tables
