@@ -20,7 +20,6 @@ OPTIONS = {
 
 
 def make_pair(optimizer="sgd", *, frozen=False, **options):
-    """Return a Backprop of equal models on each backend."""
     return [
         fastnn.Backprop(
             fastnn.Model([5, 7, 6, 3], random_state=1, backend=backend, **options),
@@ -220,10 +219,7 @@ REFUSED = {
         ),
         "parameters=False",
     ),
-    "frozen step": (
-        lambda net: forward(fastnn.Backprop(net.model, frozen=True)).step(0.1),
-        "frozen network is not trained",
-    ),
+    "frozen step": (lambda net: forward(fastnn.Backprop(net.model, frozen=True)).step(0.1), "not trained"),
     "no probabilities": (
         lambda net: fastnn.Model([3, 2], loss="squared_error").jacobian(np.eye(3), of="probabilities"),
         "has no probabilities",

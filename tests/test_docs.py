@@ -221,7 +221,5 @@ def is_in_sources(name):
 
 @pytest.mark.parametrize("name", ["docs/architecture.md", "docs/understand/engine.md"])
 def test_code_named_in_documents_is_in_the_sources(name):
-    named = re.findall(
-        r"`([\w./]+)`", re.sub(r"^```.*?^```", "", DOCUMENTS[name], flags=re.DOTALL | re.MULTILINE)
-    )
+    named = re.findall(r"`([\w./]+)`", re.sub(r"^```.*?^```", "", DOCUMENTS[name], flags=re.S | re.M))
     assert [code for code in named if not is_in_sources(code)] == []

@@ -78,10 +78,7 @@ WORDS = [
     (lambda: fastnn.CosineDecay(lr=0.1), r"CosineDecay\(\) has no argument 'lr'"),
     (lambda: fastnn.Huber(1, 2), r"Huber\(\) takes 1 positional argument, got 2"),
     (lambda: fastnn.Poisson(1), r"Poisson\(\) takes 0 positional arguments, got 1: it takes none"),
-    (
-        lambda: fastnn.MLPEnsembleRegressor(loss="huber"),
-        "MLPEnsembleRegressor.* no argument 'loss': .* estimator",
-    ),
+    (lambda: fastnn.MLPEnsembleRegressor(loss="huber"), "Regressor.* no argument 'loss': .* estimator"),
     (lambda: fastnn.MLPClassifier(lr=0.1), "it is called 'learning_rate_init' here"),
     (lambda: model_for(loss="mse"), "got 'mse': it is called 'squared_error' here"),
     (lambda: model_for(activation="softmax"), "got 'softmax': the loss 'softmax_cross_entropy' computes it"),

@@ -58,9 +58,7 @@ class Zero:
 def test_other_objects_are_not_models():
     assert not picture(Zero()).any()
     for given in (None, 7, "model", {"model": MODEL}):
-        with pytest.raises(
-            TypeError, match=r"model must be a fastnn.Model, have predict or be callable, got"
-        ):
+        with pytest.raises(TypeError, match="model must be a fastnn.Model, have predict or be callable, got"):
             picture(given)
     with pytest.raises(TypeError, match="model must be an instance with predict, or a function, got <class"):
         picture(Zero)
@@ -119,11 +117,7 @@ UNSUITABLE = [
     (repeat(3), {"classes": [1, 2]}, "the model predicts 3, which is none of the classes [1, 2]"),
     (repeat("c"), {"classes": ["a", "b"]}, "which is none of the classes ['a', 'b']"),
     (repeat(0), {"out": np.empty((5, 5))}, "name them with classes="),
-    (
-        abs,
-        {"response": "margin"},
-        "response 'margin' needs predict_proba, or a decision_function with a score",
-    ),
+    (abs, {"response": "margin"}, "response 'margin' needs predict_proba, or a decision_function with a"),
     (Predictor(len), PROBABILITY, "needs predict_proba"),
     (FLOWERS, PROBABILITY, "response 'probability' is of one class: name it"),
     (LOGISTIC, PROBABILITY | {"class_of_interest": "a"}, "class_of_interest must be one of ["),

@@ -63,9 +63,7 @@ def test_an_executor_paints_any_picture_of_a_zarr_array(model, tmp_path, respons
     stats = render(model, **picture, out=tmp_path / "a.zarr", executor=PicklingExecutor()).stats
     assert stats.points_evaluated == stats.points == 630_000
     assert stats.n_threads == 0
-    np.testing.assert_array_equal(
-        zarr.open_array(tmp_path / "a.zarr", mode="r")[:], render(model, **picture).data
-    )
+    np.testing.assert_array_equal(zarr.open_array(tmp_path / "a.zarr")[:], render(model, **picture).data)
 
 
 @pytest.mark.needs("zarr")

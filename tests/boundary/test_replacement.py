@@ -18,10 +18,7 @@ FORMATS = formats(".png", ".zarr", ".dzi")
 
 
 def contents(folder):
-    return {
-        str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None
-        for path in folder.rglob("*")
-    }
+    return {str(one.relative_to(folder)): one.is_file() and one.read_bytes() for one in folder.rglob("*")}
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,7 @@ wrong = [name for name in names if golden_bits.digest(name) != expected[name]]
 assert not wrong, wrong
 print(len(names), "golden trainings have the bits of other platforms")
 expected = json.loads(whole_runs.FILE.read_text())
-wrong = [
-    run for run, arguments in whole_runs.RUNS.items() if whole_runs.digest_run(*arguments) != expected[run]
-]
+wrong = [name for name, run in whole_runs.RUNS.items() if whole_runs.digest_run(*run) != expected[name]]
 assert not wrong, wrong
 print(len(expected), "whole runs have the bits of the native library")
 

@@ -35,14 +35,10 @@ def test_verbose_prints_nothing_or_a_bar_or_lines(capsys):
         classifier(verbose=verbose).fit(X, y)
         assert not "".join(capsys.readouterr())
     words = {"5/5", "loss=", "rate=", "score="}
-    for options, left_out in (
-        ({}, {"score="}),
-        ({"early_stopping": True}, set()),
-        (LBFGS, {"rate=", "score="}),
-    ):
+    for options, lacks in (({}, {"score="}), ({"early_stopping": True}, set()), (LBFGS, {"rate=", "score="})):
         classifier(verbose=1, **options).fit(X, y)
         bar = capsys.readouterr().err
-        assert {word for word in words if word in bar} == words - left_out
+        assert {word for word in words if word in bar} == words - lacks
     model = classifier(verbose=True).fit(X, y)
     capsys.readouterr()
     model.partial_fit(X, y)

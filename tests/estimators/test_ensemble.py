@@ -105,9 +105,7 @@ def test_snapshots_are_copies_of_one_training_at_the_ends_of_its_cycles(member, 
     (seed,) = draw_seeds(np.random.RandomState(7), 1)
     cycle = 3 * (4 if "batch_size" in options else 1)  # a quarter of 14 epochs, rounded down, in batches
     settings = {"learning_rate": CosineDecay(cycle=cycle, restarts=True), "n_iter_no_change": np.inf}
-    expected = [
-        member(random_state=seed, max_iter=3 * n_cycles, **settings, **options) for n_cycles in range(1, 5)
-    ]
+    expected = [member(random_state=seed, max_iter=3 * n, **settings, **options) for n in range(1, 5)]
     for one, other in zip(ensemble.estimators_, expected, strict=True):
         other.fit(X, targets, WEIGHTS)
         np.testing.assert_array_equal(parameters(one), parameters(other))

@@ -204,11 +204,7 @@ def test_divergence_says_what_to_do():
             (100 * X, TARGETS),
             "The input data may .*learning_rate_init=1000.*: lower learning_rate_init, for instance to 100",
         ),
-        (
-            classifier(solver="sgd", **decayed),
-            (X, y),
-            r"learning_rate_init \* alpha, .* is 10000 and must stay below",
-        ),
+        (classifier(solver="sgd", **decayed), (X, y), r"learning_rate_init \* alpha, .* is 10000 and must"),
         (
             regressor(solver="sgd", learning_rate_init=1e-300),
             (X, COUNTS * 1e200),
@@ -310,9 +306,7 @@ def test_default_scores_are_scikit_learns_to_the_last_bit(weights, dtypes):
 def test_a_loss_that_has_risen_warns():
     """Such a fit ends as "converged": its loss no longer improves."""
     model = regressor(solver="sgd", learning_rate_init=100.0, momentum=0, max_iter=30, max_grad_norm=1.0)
-    with pytest.warns(
-        ConvergenceWarning, match="the loss has risen from .* lower learning_rate_init=100"
-    ) as caught:
+    with pytest.warns(ConvergenceWarning, match="risen from .* lower learning_rate_init=100") as caught:
         model.fit(X, TARGETS)
     assert [warning.filename for warning in caught] == [__file__]
     with warnings.catch_warnings():

@@ -80,9 +80,7 @@ def computing(monkeypatch):
 
 # Estimators that fit networks on threads within threads.
 NESTED = {
-    "a search of fits of 64 threads": lambda: GridSearchCV(
-        large(n_threads=64), {"alpha": [0, 0.1, 1.0]}, cv=2
-    ),
+    "a search of fits of 64 threads": lambda: GridSearchCV(large(n_threads=64), {"alpha": [0, 0.1, 1]}, cv=2),
     "a search of L-BFGS": lambda: GridSearchCV(
         large(solver="lbfgs", batch_size="auto", max_iter=3), {"alpha": [0, 0.1, 1.0]}, cv=2
     ),

@@ -222,9 +222,7 @@ def test_steps_that_cannot_be_folded_are_refused():
         with pytest.raises(ValueError, match=f"^{message}, and cannot be folded .* only MaxAbsScaler, "):
             fastnn.to_c(make_pipeline(step, classifier()).fit(FEATURES, CLASSES))
     for model in (make_pipeline(StandardScaler()).fit(FEATURES), 3):
-        with pytest.raises(
-            ValueError, match="^model must be a fitted network .* scalers .*, got (3|Standard)"
-        ):
+        with pytest.raises(ValueError, match="^model must be a fitted network .* scalers .*, got (3|S)"):
             fastnn.to_c(model)
     fitted = classifier().fit(FEATURES, CLASSES)
     for last in (classifier(), fitted):

@@ -143,7 +143,6 @@ def test_the_function_of_the_documentation_makes_the_inputs_of_every_kind_of_col
 
 
 def table(n_rows=N, seed=0):
-    """Return a table with all kinds of columns, and missing values in most of them."""
     random = np.random.RandomState(seed)
     frame = pd.DataFrame(
         {

@@ -51,9 +51,7 @@ def draw_parameters(random, network, scale=1.0):
 def single(draw):
     """Return a committee of one network, and a generator of random numbers."""
     random = np.random.default_rng(draw(seeds))
-    network = draw_network(
-        random, draw(st.sampled_from(SETS)), draw(dtypes), draw(st.sampled_from([3, 40, 128]))
-    )
+    network = draw_network(random, *map(draw, (st.sampled_from(SETS), dtypes, st.sampled_from([3, 40, 128]))))
     scale = draw(st.sampled_from([1.0, 1.0, 0.1, 3.0, 100.0]))
     return Committee([(network, draw_parameters(random, network, scale))], votes=False), random
 

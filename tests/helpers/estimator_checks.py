@@ -19,6 +19,4 @@ def parameters(fitted):
 
 def state(model):
     """Return a copy of all that a training changes in a model: parameters, and batch normalisation."""
-    return np.concatenate(
-        [parameters(model), *(view.ravel() for layer in model.batch_norm for view in layer)]
-    )
+    return np.concatenate([parameters(model), *(part.ravel() for norm in model.batch_norm for part in norm)])

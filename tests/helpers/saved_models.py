@@ -89,9 +89,7 @@ CASES = {
     ),
     "model, numpy": lambda: to_train(model(backend="numpy"), **ADAM),
     "model, L-BFGS": lambda: to_train(model(), optimizer="lbfgs"),
-    "model, Levenberg-Marquardt": lambda: to_train(
-        model(1, loss="squared_error"), optimizer="levenberg_marquardt"
-    ),
+    "model, Levenberg": lambda: to_train(model(1, loss="squared_error"), optimizer="levenberg_marquardt"),
     "model, Adagrad": lambda: to_train(model(), optimizer=fastnn.Adagrad(initial_accumulator_value=0.1)),
     "classifier": lambda: Case(classifier()),
     "classifier, not fitted": lambda: Case(classifier(random_state=np.random.RandomState(3)), options=None),
@@ -100,9 +98,7 @@ CASES = {
         X.astype(np.float32),
         NAMES,
     ),
-    "classifier of objects": lambda: Case(
-        classifier(class_weight={"no": 1, "yes": 3}), y=NAMES.astype(object)
-    ),
+    "classifier of objects": lambda: Case(classifier(class_weight={"no": 1, "yes": 3}), y=NAMES.astype("O")),
     "classifier of booleans": lambda: Case(
         classifier(ema_decay=0.9, batch_norm=True, dropout=[0.1, 0, 0.2]), y=y > 0
     ),
@@ -201,9 +197,7 @@ CASES |= TABLES
 WITH_PANDAS = ("classifier of a frame", *TABLES)
 
 # The names as parameters of a test.
-NAMED = [
-    pytest.param(name, marks=pytest.mark.needs("pandas") if name in WITH_PANDAS else ()) for name in CASES
-]
+NAMED = [pytest.param(one, marks=pytest.mark.needs("pandas") if one in WITH_PANDAS else ()) for one in CASES]
 
 
 def fit(thing, X, y, **options):

@@ -10,10 +10,7 @@ import fastnn
 
 def formats(*suffixes):
     """Return suffixes as parameters of a test, with the mark `needs` for formats that a package writes."""
-    return [
-        pytest.param(suffix, marks=pytest.mark.needs("zarr") if suffix == ".zarr" else ())
-        for suffix in suffixes
-    ]
+    return [pytest.param(one, marks=pytest.mark.needs("zarr") if one == ".zarr" else ()) for one in suffixes]
 
 
 def make_colours(n_classes):

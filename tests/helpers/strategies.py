@@ -130,10 +130,7 @@ class Recipe(NamedTuple):
 
 F64, F32 = DTYPES
 # Activations of further hidden layers. In float32, rounding might cross a kink: these activations have none.
-HIDDEN = {
-    F64: sorted(ACTIVATIONS),
-    F32: sorted(name for name, activation in ACTIVATIONS.items() if not activation.kinks),
-}
+HIDDEN = {F64: sorted(ACTIVATIONS), F32: sorted(name for name, one in ACTIVATIONS.items() if not one.kinks)}
 # Recipes that cover every pair of switches in few combinations, each of which takes seconds to compile.
 # `others` yields recipes for the names that are missing here.
 LISTED = (

@@ -30,9 +30,7 @@ def begin(backend: str, network: Network, job: Job, nudge: float = 0.0):
     parameters, statistics = first_parameters(network, random, nudge), network.make_statistics()
     memory = Memory.fresh(network, parameters, job, TwisterState(random).read())
     trainer = get_backend(backend).trainer(network, parameters, statistics, job, memory)
-    running = {
-        f"running[{k}]": view for k, view in enumerate(network.running(statistics)) if view is not None
-    }
+    running = {f"running[{k}]": one for k, one in enumerate(network.running(statistics)) if one is not None}
     return trainer, {"parameters": parameters, **vars(memory), **running, **trainer.records._asdict()}
 
 

@@ -28,10 +28,7 @@ expect.set_options(timeout=PATIENCE_MS)
 PAINT_DELAY, ADDRESS_DELAY = 125, 360
 
 # The marks of a module whose tests need Chromium.
-NEEDS_CHROMIUM = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium that could show the page"),
-]
+NEEDS_CHROMIUM = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")]
 
 
 @contextlib.contextmanager
@@ -50,9 +47,7 @@ class Visitor:
         self.errors = []
         page.set_default_timeout(PATIENCE_MS)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
-        page.on(
-            "console", lambda message: self.errors.append(message.text) if message.type == "error" else None
-        )
+        page.on("console", lambda one: self.errors.append(one.text) if one.type == "error" else None)
 
     def visit(self, server, fragment=""):
         self.page.goto(f"{server.address}#{fragment}")

@@ -106,9 +106,7 @@ def test_squares_match_the_reference(problem, width, height):
     assert all(size <= LEAF for *_, size in lists.undecided)
     assert lists.counts[BOUNDED] >= len(lists.won) + len(lists.undecided)
     # Rounding may decide whether a class wins a square, and then the quarters of that square differ as well.
-    ours, theirs = (
-        count_squares([square[:3] for square in squares], (height, width)) for squares in (lists.won, won)
-    )
+    ours, theirs = (count_squares([s[:3] for s in squares], (height, width)) for squares in (lists.won, won))
     assert (ours != theirs).mean() <= 0.1
     expected = evaluate_all(committee, xs, ys)
     for squares in (lists.won, won):
@@ -166,9 +164,7 @@ def test_fill_squares_matches_the_reference(dtype):
             corners = [(row, column) for row in range(0, height, size) for column in range(0, width, size)]
             chosen = random.permutation(len(corners))[:40]
             squares = [(*corners[k], size, random.integers(min(np.iinfo(dtype).max, 2**62))) for k in chosen]
-            squares = [
-                (row, min(column + random.integers(9), width - 1), *rest) for row, column, *rest in squares
-            ]
+            squares = [(row, min(column + random.integers(9), width - 1), *b) for row, column, *b in squares]
             table = np.array([*squares, (0, 0, 1, 0)])[:-1]  # the kernel must not read the last one
             classes, expected = np.full((height, width), 111, dtype), np.full((height, width), 111, dtype)
             n = pictures.fill_squares(classes.dtype)(table, classes)

@@ -145,9 +145,12 @@ def count_steps(trainer):
     return int(np.ravel(trainer._state.progress)[0])
 
 
-@pytest.mark.parametrize(
-    ("backend", "what"), [("numpy", None), ("numba", None), *(("numba", w) for w in SHARED)]
+each_backend = pytest.mark.parametrize(
+    ("backend", "what"), [("numpy", None), ("numba", None), *(("numba", what) for what in SHARED)]
 )
+
+
+@each_backend
 @pytest.mark.parametrize("recipe", RECIPES[:2])
 def test_divergence_leaves_the_last_finite_step(recipe, backend, what):
     network = Network((2, 3, 2), (*recipe.hidden, recipe.output), recipe.dtype, recipe.loss)
@@ -179,9 +182,7 @@ def test_divergence_leaves_the_last_finite_step(recipe, backend, what):
     assert_same_bits(results, expected)
 
 
-@pytest.mark.parametrize(
-    ("backend", "what"), [("numpy", None), *(("numba", what) for what in (None, *SHARED))]
-)
+@each_backend
 @pytest.mark.parametrize("dims", [(2, 3, 2), (44, 32, 2)])  # the first layer of (44, 32, 2) has strips
 def test_fewer_records_change_neither_the_records_nor_the_training(backend, what, dims):
     """A step whose norms are recorded updates the weights block by block, other steps strip by strip."""

@@ -102,10 +102,7 @@ def test_the_range_and_the_order_of_gradients_do_not_change_a_bit(
     total = gradients[0].copy()
     for gradient in gradients[1:]:
         total += gradient
-    for results in (
-        update(gradients, parameters, state, begin, end),
-        update(total[None], parameters, state, begin, end),
-    ):
+    for results in (update(some, parameters, state, begin, end) for some in (gradients, total[None])):
         for now, then, new in zip(results, (parameters, state), expected, strict=True):
             np.testing.assert_array_equal(now[..., part], new)
             now[..., part] = then[..., part]
@@ -203,8 +200,6 @@ def test_sums_of_squares_match_numpy(draw: Draw, before, n_vectors, n_gradients)
     bound = error * (wide(np.abs(part).sum(axis=0)) ** 2).sum()
     total = compiled.sum_gradient_squares(read_only(gradients), begin, end)
     assert abs(total - (wide(part).sum(axis=0) ** 2).sum()) <= bound
-    total, exact = (
-        compiled.sum_parameter_squares(read_only(gradients[0]), begin, end),
-        (wide(part[0]) ** 2).sum(),
-    )
+    total = compiled.sum_parameter_squares(read_only(gradients[0]), begin, end)
+    exact = (wide(part[0]) ** 2).sum()
     assert abs(total - exact) <= tolerance(draw.dtype, end - begin) * exact

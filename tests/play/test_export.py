@@ -62,14 +62,8 @@ def test_another_export_has_another_cache_only_if_a_file_differs(wheel, tmp_path
 def test_an_exported_folder_may_hold_python_and_its_packages(wheel, tmp_path, capsys):
     source, folder = tmp_path / "distribution", tmp_path / "site"
     source.mkdir()
-    needs = {
-        "numpy": [],
-        "safetensors": [],
-        "matplotlib": ["numpy", "kiwi"],
-        "kiwi": [],
-        "pillow": [],
-        "scipy": [],
-    }
+    needs = dict.fromkeys(("numpy", "safetensors", "matplotlib", "kiwi", "pillow", "scipy"), ())
+    needs["matplotlib"] = ("numpy", "kiwi")
     packages = {name: {"depends": needs[name], "file_name": f"{name}-1.whl"} for name in needs}
     arguments = "--with-python", str(source)
     assert export(folder, wheel, *arguments) != 0

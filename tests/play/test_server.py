@@ -73,7 +73,6 @@ class SocketPage:
                 return json.loads(message)
 
     def train_beyond(self, step):
-        """Play, and return the header of the first frame beyond a step."""
         self.send("play")
         header, _ = self.until("frame")
         while header["step"] <= step:

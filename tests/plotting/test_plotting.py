@@ -17,8 +17,7 @@ from views import X, y
 import fastnn
 from fastnn.boundary.drawing import escape_dollars
 
-pa = optional("pyarrow")
-pd = optional("pandas")
+pa, pd = map(optional, ("pyarrow", "pandas"))
 
 # Width of the margin around the samples, as a fraction of their range.
 MARGIN = 0.1

@@ -195,10 +195,7 @@ def test_estimators_on_whose_attributes_kernels_rely_are_checked(tmp_path):
         ("n_outputs_", 3, "classes do not fit n_outputs_"),
         ("n_features_in_", 5, "do not fit the network"),
         ("classes_", [1, 0], "classes_ is not of the type numpy.ndarray"),
-        *(
-            (name, "text", "has no attribute")
-            for name in ("predict", "model_", "coefs_", "__class__", "_fit")
-        ),
+        *((name, "a", "has no attribute") for name in ("predict", "model_", "coefs_", "__class__", "_fit")),
     ]:
         rewrite(path, other, lambda description, arrays, pair=(name, value): description.update([pair]))
         assert message in refusal(other)

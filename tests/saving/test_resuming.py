@@ -55,10 +55,7 @@ TRAININGS = {name: ({}, {"optimizer": name}) for name in STEPPING} | {
         {"optimizer": "lbfgs", "batch_size": None, "num_passes": 40},
     ),
     "levenberg_marquardt": (REGRESSION, {"optimizer": "levenberg_marquardt", **WHOLE}),
-    "bayesian": (
-        REGRESSION | {"dtype": "f4"},
-        {"optimizer": fastnn.LevenbergMarquardt(bayesian=True), **WHOLE},
-    ),
+    "bayes": (REGRESSION | {"dtype": "f4"}, {"optimizer": fastnn.LevenbergMarquardt(bayesian=True), **WHOLE}),
 }
 
 
@@ -115,9 +112,7 @@ def test_a_training_resumes_in_memory_and_from_a_file(name, backend, tmp_path):
     ("array", "place", "value"),
     [("numbers", 0, -1.0), ("numbers", 1, np.nan), ("counts", 0, 3), ("counts", 1, 5)],
 )
-def test_states_of_levenberg_marquardt_that_contradict_themselves_are_refused(
-    array, place, value, backend, tmp_path
-):
+def test_contradictory_states_of_levenberg_marquardt_are_refused(array, place, value, backend, tmp_path):
     options, path = {"optimizer": "levenberg_marquardt", **WHOLE, "num_passes": 2}, tmp_path / "m.fastnn"
     stopped = model(backend=backend, **REGRESSION)
     stopped.train(X, **options)
@@ -249,9 +244,7 @@ OTHER_VALUES = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", sorted({each.name for each in fields(TrainOptions)} - {"num_passes", "resume"})
-)
+@pytest.mark.parametrize("name", sorted({f.name for f in fields(TrainOptions)} - {"num_passes", "resume"}))
 def test_exactly_the_options_that_decide_the_result_must_not_differ(name):
     first = BASE | {"num_passes": 3}
     other = first | {name: OTHER_VALUES[name]} | ({"random_state": None} if name == "rng" else {})

@@ -95,9 +95,7 @@ def test_scoring_of_a_regressor_with_quantiles_scores_the_mean():
 
 @pytest.mark.parametrize("quantiles", [None, [0.1, 0.9]])
 @pytest.mark.parametrize("n_groups", [3, 40])  # of three, two are set aside by two networks, one by one
-def test_out_of_fold_predictions_are_means_of_the_networks_that_were_not_trained_on_a_row(
-    n_groups, quantiles, monkeypatch
-):
+def test_out_of_fold_predictions_are_means_of_networks_not_trained_on_a_row(n_groups, quantiles, monkeypatch):
     random = np.random.RandomState(0)
     X, y = make_sums(2400, n_noise=0)
     y += random.normal(size=2400)  # beside which the networks' own errors, which their mean lowers, are small

@@ -15,10 +15,7 @@ from fastnn import TabularClassifier, TabularRegressor
 from fastnn.tables.parquet import Source, name_source
 
 pytestmark = [all_need("pandas", "pyarrow"), pytest.mark.usefixtures("small_presets")]
-pd = optional("pandas")
-pa = optional("pyarrow")
-pq = optional("pyarrow.parquet")
-pds = optional("pyarrow.dataset")
+pd, pa, pq, pds = map(optional, ("pandas", "pyarrow", "pyarrow.parquet", "pyarrow.dataset"))
 
 COLUMNS = ["x", "group", "town", "flag", "day", "noise"]
 TARGETS = {TabularClassifier: "sort", TabularRegressor: "size"}
@@ -41,12 +38,10 @@ def path(tmp_path):
 
 
 def fit(source, y="size", **arguments):
-    """Return a small regressor after one epoch on files."""
     return TabularRegressor(preset="fast", random_state=0).fit(source, y, passes=1, **arguments)
 
 
 def assert_equal(one, other):
-    """Check that two estimators are equal, bit for bit."""
     frame = table(seed=1)[COLUMNS]
     np.testing.assert_array_equal(one.predict(frame), other.predict(frame))
     np.testing.assert_array_equal(one.oof_rows_, other.oof_rows_)
@@ -145,9 +140,7 @@ def test_a_fit_that_takes_more_memory_than_allowed_is_refused_before_it_reads(pa
         with pytest.raises(ValueError, match="a fit to 2,000 rows of") as caught:
             fit(path, columns=COLUMNS, memory_limit="1 MiB")
     message = str(caught.value)
-    assert re.search(
-        "a.parquet takes about [0-9,]+ bytes, but memory_limit is 1,048,576: pass rows=", message
-    )
+    assert re.search(r"parquet takes about [\d,]+ bytes, but memory_limit is 1,048,576: pass rows=", message)
     n_rows = int(re.search(r"rows=(\d+)", message)[1])
     assert 100 < n_rows < 2000
     assert fit(path, columns=COLUMNS, memory_limit="1 MiB", rows=n_rows).encoder_

@@ -13,7 +13,6 @@ KINDS = fastnn.TabularRegressor, fastnn.TabularClassifier
 
 
 def fit(kind, load):
-    """Return an estimator fitted to a data set of scikit-learn, and the data."""
     X, y = load(return_X_y=True, as_frame=True)
     return kind(preset="fast", random_state=0).fit(X, y), X, y
 
@@ -56,9 +55,7 @@ def test_calibration_has_a_curve_for_each_class():
 
 def test_residuals_are_points_over_the_predictions():
     model, X, y = fit(fastnn.TabularRegressor, load_diabetes)
-    points = np.vstack(
-        [collection.get_offsets() for collection in fastnn.plot_residuals(model, X, y).collections]
-    )
+    points = np.vstack([drawn.get_offsets() for drawn in fastnn.plot_residuals(model, X, y).collections])
     assert 0 < len(points) <= len(y)
     assert set(np.round(points[:, 0], 6)) <= set(np.round(model.predict(X), 6))
 

@@ -21,9 +21,7 @@ def test_callbacks_see_the_history_grow(backend):
     np.testing.assert_array_equal(seen[4].validation_loss, history.validation_loss[:5])
     # A callback that is called for the first time after the first epoch also sees that one alone.
     wide, seen[:] = np.ones((20_000, 300)), []
-    fastnn.Model([300, 200, 2], random_state=0).train(
-        wide, np.zeros(20_000, int), 1, 1e-6, callbacks=callbacks
-    )
+    fastnn.Model([300, 200, 2], random_state=0).train(wide, [0] * 20_000, 1, 1e-6, callbacks=callbacks)
     assert min(map(len, seen)) == 1
 
 

@@ -104,9 +104,7 @@ CALLS = {
 }
 
 
-@pytest.mark.parametrize(
-    ("backend", "calls"), [*[("numba", calls) for calls in CALLS], ("numpy", "one call")]
-)
+@pytest.mark.parametrize(("backend", "calls"), [*[("numba", name) for name in CALLS], ("numpy", "one call")])
 def test_a_divergence_ends_at_the_last_finite_step(backend, calls, monkeypatch):
     """A sample of the 19th batch overflows the statistics: the 18 steps before are kept."""
     for name, value in CALLS[calls].items():

@@ -73,11 +73,8 @@ def test_the_evidence_penalises_noise_and_leaves_the_function():
     noisy, fresh = SMOOTH[:, :1] + 0.5 * draw.standard_normal((150, 1)), draw.uniform(-2, 2, (500, 2))
     errors = {False: [], True: []}
     for bayesian, seed in itertools.product(errors, range(6)):
-        network, optimizer = (
-            model((2, 20, 1), random_state=seed),
-            fastnn.LevenbergMarquardt(bayesian=bayesian),
-        )
-        train(network, noisy, optimizer=optimizer, num_passes=60)
+        network = model((2, 20, 1), random_state=seed)
+        train(network, noisy, optimizer=fastnn.LevenbergMarquardt(bayesian=bayesian), num_passes=60)
         difference = network.predict(fresh) - np.sin(fresh[:, :1] * fresh[:, 1:])
         errors[bayesian].append((difference**2).mean())
     assert max(errors[True]) < 0.5 * min(errors[False])

@@ -53,8 +53,6 @@ class EveryOperation(fastnn.Loss):
 
 
 class Arctangent(fastnn.Loss):
-    """A loss that cannot be recorded."""
-
     def value(self, s, y):
         return np.arctan((s - y) ** 2)
 

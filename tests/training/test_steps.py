@@ -40,9 +40,7 @@ def train_by_hand(model, n_passes, epsilon, reg_lambda, sample_weight=None, **op
             average = [decay * old + (1 - decay) * new for old, new in zip(average, (*W, *b), strict=True)]
         losses.append(loss / weights.sum())
         norms.append(norm)
-        ratios.append(
-            [np.linalg.norm(w - old) / np.linalg.norm(old) for w, old in zip(W, before, strict=True)]
-        )
+        ratios.append([np.linalg.norm(w - v) / np.linalg.norm(v) for w, v in zip(W, before, strict=True)])
     return np.concatenate([a.ravel() for a in average]), losses, norms, ratios
 
 

@@ -11,9 +11,7 @@ from fastnn_kernels.compiler.prebuilt import load_library
 PROGRAM = Path(__file__).parents[2] / "helpers" / "entry_digests.py"
 
 
-@pytest.mark.skipif(
-    load_library() is None, reason="there is no library of kernels, or FASTNN_PREBUILT is not 1"
-)
+@pytest.mark.skipif(load_library() is None, reason="no library of kernels, or FASTNN_PREBUILT is not 1")
 def test_all_entries_compute_the_bits_of_compiled_ones():
     program = "import sys; sys.path.append('tests/helpers')\n" + PROGRAM.read_text()
     prebuilt, compiled = (

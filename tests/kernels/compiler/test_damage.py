@@ -249,9 +249,7 @@ def test_without_a_home_the_cache_is_not_in_the_current_folder(monkeypatch):
 
 
 @pytest.mark.parametrize("number", [0, errno.ENOLCK, errno.EROFS])
-def test_a_kernel_is_compiled_without_a_claim_that_others_hold_or_that_cannot_be_locked(
-    folder, monkeypatch, number
-):
+def test_a_kernel_is_compiled_without_a_claim_that_is_held_or_refused(folder, monkeypatch, number):
     def refuse(*_):
         raise OSError(number, "no locks")
 

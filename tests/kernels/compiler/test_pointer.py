@@ -86,10 +86,7 @@ ARGUMENTS = {
     "cube": (Array(FLOAT64, 3, readonly=True), np.arange(24.0).reshape(2, 3, 4)),
     "flat": (REAL.flat, np.zeros(7)),
     "tiny": (SCALARS["int8"], np.int8(-3)),
-    "pair": (
-        Struct(Pair, PAIR),
-        Pair(np.array([[1, 2], [3, 4], [5, 6]], np.float32), (10, np.array([20.0]))),
-    ),
+    "pair": (Struct(Pair, PAIR), Pair(np.array([[1, 2], [3, 4], [5, 6]], "f4"), (10, np.array([20.0])))),
     "single": (FLOAT32, np.float32(0.25)),
     "small": (INT64, -7),
     "large": (UINT64, np.uint64(2**40)),
@@ -102,9 +99,7 @@ ARGUMENTS = {
     "sizes": (Array(INT64, 1), np.zeros(10, np.int64)),
 }
 EXPECTED = 23 + 2 + 10 + 20 + 0.25 + 0.5 - 7 - 2**20 - 3 + 2**40 + 1.0 + 1.0
-EVERYTHING = FunctionPointer(
-    add_everything, None, {name: kind for name, (kind, _) in ARGUMENTS.items()}, FLOAT64
-)
+EVERYTHING = FunctionPointer(add_everything, None, {key: one for key, (one, _) in ARGUMENTS.items()}, FLOAT64)
 
 
 def make_arguments(**others):

@@ -26,15 +26,11 @@ def test_a_kernel_loads_the_shared_functions_that_it_calls_or_compiles_them_agai
     assert run(package, PRODUCT) == "loaded True"
     (shared,) = (package / "__pycache__").glob("*.shared.fastnn_product_float64.*.nbc")
     (affine,) = (package / "__pycache__").glob("*.gate.affine_forward.*.nbc")
-    for entry, damage, word in (
-        (shared, None, "compiled"),
-        (shared, 0.5, "compiled"),
-        (affine, 0.5, "loaded"),
-    ):
+    for entry, left, word in ((shared, None, "compiled"), (shared, 0.5, "compiled"), (affine, 0.5, "loaded")):
         content = entry.read_bytes()
         entry.unlink()
-        if damage:
-            entry.write_bytes(content[: int(damage * len(content))])
+        if left:
+            entry.write_bytes(content[: int(left * len(content))])
         assert run(package, PRODUCT) == f"{word} True"
     # A function of plain numba may call the product, too.
     foreign = """

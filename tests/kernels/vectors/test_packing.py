@@ -72,7 +72,6 @@ def pack(W):
 
 
 def check_products(seed, n_in, n_out, T, dtype):
-    """Check the three products of a layer; return the arrays W, X and dZ."""
     random = np.random.default_rng(seed)
     shapes = (n_in, n_out), (1, n_out), (n_in, T), (n_out, T), (n_in, n_out)
     W, b, X, dZ, before = arrays = [random.normal(size=shape).astype(dtype) for shape in shapes]

@@ -13,9 +13,7 @@ import fastnn
 from fastnn.tables import parquet
 
 pytestmark = all_need("pandas", "pyarrow")
-pd = optional("pandas")
-pa = optional("pyarrow")
-pq = optional("pyarrow.parquet")
+pd, pa, pq = map(optional, ("pandas", "pyarrow", "pyarrow.parquet"))
 
 N_ROWS = 500
 NEW = customers(N_ROWS, seed=1)

@@ -37,7 +37,6 @@ FRAME = pd.DataFrame(DATA)
 
 
 def by_name(encoder, X):
-    """Return the encoded columns by the names of the features."""
     return dict(zip(encoder.get_feature_names_out(), encoder.transform(X).T, strict=True))
 
 
@@ -244,10 +243,7 @@ def test_every_feature_has_a_name_of_its_own():
 
 def test_nullable_columns_are_encoded_as_plain_ones():
     plain = pd.DataFrame({"n": [1.0, np.nan, 3.0, 4.0], "b": [True, False, None, True], "c": list("abca")})
-    nullable = {
-        "n": pd.array([1, pd.NA, 3, 4], "Int64"),
-        "b": pd.array([True, False, pd.NA, True], "boolean"),
-    }
+    nullable = {"n": pd.array([1, None, 3, 4], "Int64"), "b": pd.array([True, False, None, True], "boolean")}
     assert_equal_encodings(plain, pd.DataFrame(nullable | {"c": pd.Categorical(list("abca"))}))
 
 
