@@ -17,8 +17,7 @@ def test_pixels_show_the_class_at_their_centres():
     np.testing.assert_allclose(along((0.0, 1.0), 4), [0.125, 0.375, 0.625, 0.875])
     assert along((-3.0, 5.0), 1).tolist() == [1.0]
     image = render_boundary(lambda points: points[:, 1] > 0, (0, 1), (-1, 1), (3, 4))
-    assert image.data.tolist() == [[0] * 3] * 2 + [[1] * 3] * 2
-    assert image.extent == (0.0, 1.0, -1.0, 1.0)
+    assert (image.data.tolist(), image.extent) == ([[0] * 3] * 2 + [[1] * 3] * 2, (0.0, 1.0, -1.0, 1.0))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 3), (500, 301), (1, 400), (700, 1)])

@@ -79,10 +79,7 @@ def test_a_predictor_returns_what_the_method_returns_whatever_follows(name, dtyp
     check_predictors(estimator, samples)
     assert_same(estimator.predictor(7)(X[:7]), estimator.predict(X[:7].astype(dtype)))  # float64 is rounded
     # Predictors have copies of the parameters.
-    served = [
-        (estimator.predictor(150, name), getattr(estimator, name)(samples))
-        for name in list_methods(estimator)
-    ]
+    served = [(estimator.predictor(150, m), getattr(estimator, m)(samples)) for m in list_methods(estimator)]
     estimator.set_params(early_stopping=False).partial_fit(samples, targets)
     estimator.model_.W[0][...] = 0
     estimator.fit(X[:, :2], LABELS[:, :2])

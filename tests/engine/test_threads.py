@@ -34,15 +34,13 @@ def train(seed, n_threads=1, **options):
 
 
 def run_together(tasks):
-    results = {}
-    workers = [
-        threading.Thread(target=lambda k=k: results.update({k: tasks[k]()})) for k in range(len(tasks))
-    ]
+    found = {}
+    workers = [threading.Thread(target=lambda k=k: found.update({k: tasks[k]()})) for k in range(len(tasks))]
     for worker in workers:
         worker.start()
     for worker in workers:
         worker.join()
-    return [results[k] for k in range(len(tasks))]
+    return [found[k] for k in range(len(tasks))]
 
 
 def assert_all_equal(results):

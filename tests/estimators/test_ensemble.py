@@ -247,8 +247,6 @@ def test_from_search_takes_the_best_candidates_as_members():
             assert member is not search.estimator
         assert not hasattr(ensemble, "estimators_")
     scoring = {"scoring": ["r2", "neg_mean_absolute_error"], "refit": "neg_mean_absolute_error"}
-    search = RandomizedSearchCV(
-        regressor(), {"alpha": [0.1, 50.0]}, n_iter=2, cv=2, random_state=0, **scoring
-    )
+    search = RandomizedSearchCV(regressor(), {"alpha": [0.1, 50]}, n_iter=2, cv=2, random_state=0, **scoring)
     ensemble = MLPEnsembleRegressor.from_search(search.fit(X, TARGETS))
     assert (ensemble.n_estimators, ensemble.estimator[0].alpha) == (2, search.best_params_["alpha"])

@@ -27,9 +27,7 @@ MASKED = np.ma.masked_greater(X, 1)
 ENSEMBLES = MLPEnsembleClassifier(MLPClassifier()), MLPEnsembleRegressor(MLPRegressor())
 
 
-@pytest.mark.parametrize(
-    "estimator", [MLPClassifier(), MLPRegressor(), *ENSEMBLES], ids=lambda e: type(e).__name__
-)
+@pytest.mark.parametrize("estimator", [MLPClassifier(), MLPRegressor(), *ENSEMBLES], ids=type)
 def test_wrong_parameters_are_refused(estimator):
     check_param_validation(type(estimator).__name__, estimator)
 

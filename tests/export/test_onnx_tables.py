@@ -265,8 +265,7 @@ def test_a_graph_has_the_chosen_dtype_a_file_and_metadata(tmp_path):
     assert P.dtype == np.float64
     np.testing.assert_allclose(P, classifier.predict_proba(FRAME), atol=LIMIT)
     found = read_metadata(exported)
-    assert found.keys() == {"columns", "classes"}
-    assert found["classes"] == [0, 1, 2]
+    assert (found.keys(), found["classes"]) == ({"columns", "classes"}, [0, 1, 2])
     columns = {column["name"]: column for column in found["columns"]}
     assert columns["plan"]["categories"] == ["basic", "plus", "pro"]
     assert columns["income"]["range"] == [FRAME["income"].min(), FRAME["income"].max()]

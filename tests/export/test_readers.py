@@ -41,9 +41,7 @@ def test_pipelines_with_every_kind_of_estimator_are_converted(case, dtype, skl2o
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])
 @pytest.mark.parametrize("zipmap", [True, "columns"])
-@pytest.mark.parametrize(
-    "classes", [[False, True], [0.0, 1.0, 5.0], ["a", "b"], [3, 4], np.eye(3, dtype=int)]
-)
+@pytest.mark.parametrize("classes", [[False, True], [0.0, 1.0, 5], ["a", "b"], [3, 4], np.eye(3, dtype=int)])
 def test_maps_have_classes_of_every_type(classes, zipmap, dtype, skl2onnx):
     samples, y = np.round(3 * X, 1).astype(dtype), np.array(classes)[labels % len(classes)]
     model = fastnn.MLPClassifier(**SMALL).fit(samples, y)

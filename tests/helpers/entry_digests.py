@@ -42,7 +42,7 @@ def digests():
         return noted
 
     PreparedCall.__call__ = noting(
-        PreparedCall.__call__, lambda self, _: (self._pointer, self.arguments.values())
+        PreparedCall.__call__, lambda one, _: (one._pointer, one.arguments.values())
     )
     FunctionPointer.__call__ = noting(FunctionPointer.__call__, lambda self, arguments: (self, arguments))
     warnings.simplefilter("ignore")  # trainings of one epoch do not converge

@@ -117,9 +117,7 @@ CASES = {
     "classifier of a frame": lambda: Case(classifier(n_iter_no_change=np.inf), frame(), NAMES),
     "regressor": lambda: Case(regressor(), y=X[:, 0]),
     "regressor of two": lambda: Case(regressor("huber", activation="gelu", solver="rmsprop"), y=X),
-    "regressor, inverse scaling": lambda: Case(
-        regressor(solver="sgd", learning_rate="invscaling"), y=X[:, 0]
-    ),
+    "regressor, invscaling": lambda: Case(regressor(solver="sgd", learning_rate="invscaling"), y=X[:, 0]),
     "ensemble": lambda: Case(fastnn.MLPEnsembleClassifier(classifier(), 2, random_state=0), y=NAMES),
     "ensemble of several": lambda: Case(
         fastnn.MLPEnsembleClassifier(

@@ -60,9 +60,7 @@ class Draw:
         return padded(count, self.dtype)
 
 
-draws = st.builds(
-    Draw, dtypes, seeds.map(np.random.default_rng), st.sampled_from([1e-3, 0.3, 1.0, 10.0, 300.0])
-)
+draws = st.builds(Draw, dtypes, seeds.map(np.random.default_rng), st.sampled_from([1e-3, 0.3, 1, 10, 300]))
 
 
 def tolerance(dtype: np.dtype, terms: float = 1) -> float:
@@ -207,14 +205,12 @@ def networks(draw, recipes=recipes, least_inputs: int = 1, most_inputs: int = 9)
     )
 
 
-def targets(
-    loss: Any, n_outputs: int, count: int, dtype: np.dtype, random: np.random.Generator
-) -> np.ndarray:
-    """Return a table of targets (count, Y) that suits the loss, in the form that backends take."""
+def targets(loss: Any, n_outputs: int, n: int, dtype: np.dtype, random: np.random.Generator) -> np.ndarray:
+    """Return a table of targets (n, Y) that suits the loss, in the form that backends take."""
     if loss.of_labels:
-        return random.integers(0, n_outputs, (count, 1)).astype(dtype)
+        return random.integers(0, n_outputs, (n, 1)).astype(dtype)
     lowest, highest = loss.bounds
-    y = random.normal(size=(count, n_outputs))
+    y = random.normal(size=(n, n_outputs))
     if lowest is not None:
         y = random.random(y.shape) if highest is not None else random.poisson(2, y.shape)
     return y.astype(dtype)

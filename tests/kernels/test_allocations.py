@@ -65,9 +65,8 @@ def test_prediction_allocates_nothing():
     model = fastnn.Model([2, 3, 2], random_state=0)
     for method in (model.predict, model.predict_proba):
         assert count_allocations(method, X[:1]) == count_allocations(method, X)
-    assert count_allocations(model.calculate_loss, X[:1], y[:1]) == count_allocations(
-        model.calculate_loss, X, y
-    )
+    loss = model.calculate_loss
+    assert count_allocations(loss, X[:1], y[:1]) == count_allocations(loss, X, y)
 
 
 @pytest.mark.parametrize("n_members", [1, 3])

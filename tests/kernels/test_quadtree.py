@@ -51,14 +51,12 @@ class Lists:
         counts = self.counts
         while counts[WAITING]:
             kernel(self.networks, self.xs, self.ys, LEAF, 1000, self.squares, *self.workspaces, self.total)
-            for found, array, index in zip(
-                (self.won, self.undecided), self.lists, (WON, UNDECIDED), strict=True
-            ):
-                assert counts[index] <= len(array)
-                assert (array[counts[index] :] == -1).all()
-                found += map(tuple, array[: counts[index]].tolist())
+            for found, array, k in zip((self.won, self.undecided), self.lists, (WON, UNDECIDED), strict=True):
+                assert counts[k] <= len(array)
+                assert (array[counts[k] :] == -1).all()
+                found += map(tuple, array[: counts[k]].tolist())
                 array[...] = -1
-                counts[index] = 0
+                counts[k] = 0
             self.calls += 1
         return self
 

@@ -70,9 +70,8 @@ def test_a_training_continued_by_other_trainers_gives_the_same_bits(training, po
                 state = trainer._state
                 done = before + sum(portions[:k]) * n_batches
                 job = training.job(num_passes=n_passes, steps_before=done, **options)
-                trainer = get_backend(backend).trainer(
-                    network, state.parameters, state.statistics, job, trainer.memory
-                )
+                arrays = state.parameters, state.statistics
+                trainer = get_backend(backend).trainer(network, *arrays, job, trainer.memory)
             run_on(trainer, n_passes)
             records.append([array[: trainer.n_passes] for array in trainer.records])
             if trainer.halted:
@@ -191,12 +190,10 @@ def test_fewer_records_change_neither_the_records_nor_the_training(backend, what
     training = Training(network, recipe.optimizer, 90, 40, 0, {"num_passes": 7})
     with sharing(what):
         all_kept = train(backend, network, training.job())
-        for distance in (2, 3, 100):
-            fewer = train(backend, network, training.job(record_every=distance))
+        for every in (2, 3, 100):
+            fewer = train(backend, network, training.job(record_every=every))
             for name in ("losses", "norms", "ratios"):
-                np.testing.assert_array_equal(
-                    fewer[name], all_kept[name][sorted({*range(0, 7, distance), 6})]
-                )
+                np.testing.assert_array_equal(fewer[name], all_kept[name][sorted({*range(0, 7, every), 6})])
             np.testing.assert_array_equal(fewer["parameters"], all_kept["parameters"])
 
 

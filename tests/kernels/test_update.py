@@ -131,9 +131,7 @@ def test_updates_report_parameters_that_are_not_finite(optimizer, dtype, value):
         assert compiled.are_finite(read_only(parameters), 0, size)
 
 
-ROOTS = [
-    kind(eps=0.0) for kind in (optimizers.Adagrad, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW)
-]
+ROOTS = [one(eps=0.0) for one in (optimizers.Adagrad, optimizers.RMSprop, optimizers.Adam, optimizers.AdamW)]
 
 
 @pytest.mark.parametrize("optimizer", [*ROOTS, optimizers.Adam((0.9, 0.0), eps=0.0)], ids=str)
@@ -149,9 +147,8 @@ def test_kernel_and_reference_agree_at_the_limits_of_the_dtype(optimizer, dtype)
     table = coefficients(optimizer, 3, dtype)
     for step, (c, gradient) in enumerate(zip(table, (g, 0 * g, g), strict=True)):
         with np.errstate(all="ignore"):
-            update_pointer(optimizer.rule, True, dtype)(
-                gradient[None], *kernel, c, zero, zero, dtype.type(1), 0, size
-            )
+            update = update_pointer(optimizer.rule, True, dtype)
+            update(gradient[None], *kernel, c, zero, zero, dtype.type(1), 0, size)
             names = name_coefficients(optimizer, step)
             reference.update(optimizer.name, gradient, *twin, names, zero, zero)
         np.testing.assert_allclose(kernel[0], twin[0], rtol=20 * info.eps, atol=20 * info.eps)

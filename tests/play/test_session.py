@@ -170,8 +170,7 @@ def test_pictures_have_fewer_pixels_while_the_network_changes(page):
     assert [sizes(frame) for frame in page.frames] == [(256, 32), (400, 32)]
     page.start(run=2, **large)
     page.rest()
-    assert sizes(page.frames[2]) == (64, 16)
-    assert sizes(page.frames[-1]) == (400, 32)
+    assert (sizes(page.frames[2]), sizes(page.frames[-1])) == ((64, 16), (400, 32))
     assert "update" in page.frames[-1][0]
     page.send("play")
     page.wait(lambda: page.frames[-1][0]["playing"] and page.frames[-1][0]["step"] > 5)

@@ -34,8 +34,7 @@ def test_a_history_has_four_plots_which_a_model_draws_too():
     for given in (history, model):
         axes = Figure().subplots(2, 2)
         drawn = fastnn.plot_history(given, axes)
-        assert list(drawn) == list(axes.ravel())
-        assert [ax.get_ylabel() for ax in drawn] == LABELS
+        assert (list(drawn), [ax.get_ylabel() for ax in drawn]) == (list(axes.ravel()), LABELS)
         for ax, arrays in zip(drawn, expected, strict=True):
             for line, values in zip(curves(ax), arrays, strict=True):
                 np.testing.assert_array_equal(line.get_xdata(), np.arange(1, 31))

@@ -195,11 +195,9 @@ def test_samples_that_the_plane_says_nothing_about_are_pale(ax):
 FOUR = "\n".join(f"at $x_{k}$ = 1" for k in (3, 4, 5, 6))
 
 
-@pytest.mark.parametrize(
-    ("n_others", "title"), [(0, ""), (4, FOUR), (5, "5 other features\nat fixed values")]
-)
-def test_a_plane_of_few_features_names_their_values_and_one_of_many_does_not(ax, n_others, title):
-    wide = np.column_stack([X, np.zeros((200, n_others))])
+@pytest.mark.parametrize(("n_more", "title"), [(0, ""), (4, FOUR), (5, "5 other features\nat fixed values")])
+def test_a_plane_of_few_features_names_their_values_and_one_of_many_does_not(ax, n_more, title):
+    wide = np.column_stack([X, np.zeros((200, n_more))])
     fastnn.plot_decision_boundary(lambda P: P[:, 0] > 0, wide, y, ax=ax, fill=1.0, resolution=20)
     assert ax.get_legend().get_title().get_text() == title
     assert not [c for c in ax.collections if c.get_alpha() is not None and len(c.get_offsets())]
@@ -228,7 +226,7 @@ CHAIN = make_pipeline(
 )
 
 
-@pytest.mark.parametrize("regressor", [NETWORK, CHAIN, FOREST], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize("regressor", [NETWORK, CHAIN, FOREST], ids=type)
 def test_a_regressor_is_drawn_as_a_surface(ax, regressor):
     if regressor is not NETWORK:
         regressor.fit(X, 2.0 * y)

@@ -175,8 +175,7 @@ def test_a_failed_save_leaves_the_older_file(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
         trained(model(), y).save(path)
-    assert path.read_bytes() == before
-    assert [file.name for file in tmp_path.iterdir()] == ["model.fastnn"]
+    assert (path.read_bytes(), [file.name for file in tmp_path.iterdir()]) == (before, ["model.fastnn"])
 
 
 def make_foreign(content, dtype, shape):

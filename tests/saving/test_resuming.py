@@ -306,9 +306,7 @@ def test_a_training_by_any_generator_is_resumed(rng):
     ],
     ids=["batches", "normalised", "lbfgs", "levenberg_marquardt"],
 )
-def test_a_training_that_ended_within_an_epoch_or_a_line_search_resumes(
-    network, options, n_first, tmp_path, monkeypatch
-):
+def test_a_training_resumes_from_within_an_epoch_or_search(network, options, n_first, tmp_path, monkeypatch):
     """A call runs one step, one evaluation or one block: it ends within an epoch or a line search.
 
     Minimisers need their first evaluation, which takes `n_first` calls.

@@ -85,8 +85,7 @@ def test_a_file_that_is_open_elsewhere_is_replaced_or_stays_whole(tmp_path, monk
     else:
         with pytest.raises(PermissionError):
             save(path, "newer")
-    assert attempts == ["b.txt"] * 4
-    assert [*tmp_path.iterdir()] == [path]
+    assert (attempts, [*tmp_path.iterdir()]) == (["b.txt"] * 4, [path])
     assert path.read_text() == ("newer" if n_refused == 3 else "older")
 
 

@@ -62,9 +62,8 @@ def test_a_smooth_function_is_fitted_below_lbfgs_and_the_loss_never_rises():
 def test_weights_equal_repeated_rows(bayesian):
     optimizer, counts = fastnn.LevenbergMarquardt(bayesian=bayesian), 1 + np.arange(150) % 3
     weighted = train(model(), sample_weight=counts, optimizer=optimizer, num_passes=8)
-    repeated = train(
-        model(), np.repeat(SMOOTH, counts, 0), np.repeat(X, counts, 0), optimizer=optimizer, num_passes=8
-    )
+    rows = np.repeat(SMOOTH, counts, 0), np.repeat(X, counts, 0)
+    repeated = train(model(), *rows, optimizer=optimizer, num_passes=8)
     np.testing.assert_allclose(weighted, repeated, rtol=1e-7, atol=1e-9)
 
 

@@ -185,9 +185,7 @@ def test_estimators_take_a_loss(loss):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # not converged
         one = fastnn.MLPRegressor(loss, early_stopping=True, **options).fit(X, Y[:, 0], sample_weight=W)
-        ensemble = fastnn.MLPEnsembleRegressor(fastnn.MLPRegressor(loss, **options), n_estimators=2).fit(
-            X, Y[:, 0]
-        )
+        ensemble = fastnn.MLPEnsembleRegressor(fastnn.MLPRegressor(loss, **options), 2).fit(X, Y[:, 0])
         many = fastnn.fit_many([fastnn.MLPRegressor(loss, **options) for _ in range(2)], X, Y[:, 0])
         fastnn.MLPRegressor(loss, **options).partial_fit(X, Y[:, 0]).partial_fit(X, Y[:, 0])
         sklearn.base.clone(one).fit(X, Y[:, 0])

@@ -152,8 +152,7 @@ def test_notes_count_the_rows_of_all_pieces(large, trained, run):
     score = np.where(ROWS % 100 == 0, 99.0, large["score"])
     n_outside = int((~pd.Series(score).between(*customers()["score"].quantile([0, 1]))).sum())
     write(large.assign(plan=plan, score=score))
-    given = ("predict", trained, "new.parquet", "-o", "p.csv")
-    errors = run(*given)[2]
+    errors = run("predict", trained, "new.parquet", "-o", "p.csv")[2]
     assert "note: column 'plan': 101 rows have values not seen in training: 'new', 'other'\n" in errors
     assert f"note: column 'score': {n_outside} rows outside of the range of the training, -" in errors
 
