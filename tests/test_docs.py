@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import sklearn.neural_network
 from processes import PATIENCE
 
 import fastnn
@@ -20,6 +21,7 @@ from fastnn.losses import LOSSES, REGRESSION_LOSSES
 from fastnn.optimizers import OPTIMIZERS
 from fastnn.reference.layer import ACTIVATIONS
 from fastnn.schedules import SCHEDULES
+from fastnn.training.options import SETTINGS
 
 ROOT = Path(__file__).parents[1]
 MADE = {"_build", "gallery", "api"}  # folders of the site's build
@@ -104,6 +106,14 @@ def test_lists_name_exactly_what_is_registered(place, name, registry):
     named = set(re.findall(r"`(\w+)`" if is_page else r'"(\w+)"', text))
     assert not set(registry) - named, f"add these to {place}"
     assert not named - set(registry), f"remove these from {place}"
+
+
+ADDED = {*fastnn.MLPClassifier().get_params()} - {*sklearn.neural_network.MLPClassifier().get_params()}
+
+
+@pytest.mark.parametrize(("page", "names"), [("docs/training.md", SETTINGS), ("docs/estimators.md", ADDED)])
+def test_pages_name_the_options_of_a_training(page, names):
+    assert not {*names} - {*re.findall(r"`(\w+)\b", DOCUMENTS[page])}, f"add these to the table of {page}"
 
 
 # Public functions, classes and their methods. Exceptions are left out: users do not create them.

@@ -16,6 +16,7 @@ from fastnn.network.description import Network
 from fastnn.optimizers import Adam, Momentum, Nesterov, Optimizer
 from fastnn.reference.norm import EPS
 from fastnn.schedules import Constant, ExponentialDecay, InverseTimeDecay
+from fastnn.training.options import SETTINGS
 
 # Numbers of samples: few, a power of two, and one more than a power of two.
 counts = st.one_of(st.integers(2, 40), st.sampled_from([128, 129, 513]))
@@ -106,7 +107,7 @@ def find_rate(optimizer, batch_size, is_mean):
 
 @st.composite
 def trainings(draw, recipes=recipes):
-    """Return a training with random values of every setting that a job has."""
+    """Return a training with random values of every option that decides the result."""
     recipe = draw(recipes)
     network = draw(networks(st.just(recipe)))
     optimizer = switch_coefficient(recipe.optimizer, draw(st.booleans()))
@@ -122,6 +123,8 @@ def trainings(draw, recipes=recipes):
         # The derivative of |p| jumps at 0, and in float32 rounding may decide on which side p lies.
         "l1": draw(st.sampled_from([0.0, 0.03])) if network.dtype == F64 else 0.0,
     }
+    left_out = {*SETTINGS} - {*options, "batch_size", "optimizer"}
+    assert not left_out, f"add {left_out} to ANY_OPTIONS of drawn_trainings.py"
     return Training(network, optimizer, count, size, draw(seeds), options)
 
 

@@ -7,6 +7,7 @@ from small_models import X, X_val, model_for, y, y_val
 
 import fastnn
 from fastnn.engine import limits
+from fastnn.training.options import SETTINGS
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
@@ -59,11 +60,17 @@ def test_callbacks_are_called_once_per_iteration_whatever_calls_do(backend, seco
     assert seen == list(range(1, len(history) + 1))
 
 
+SUPPORTED = {"epsilon", "reg_lambda", "optimizer", "reduction", "shuffle"}
 UNSUPPORTED = {"batch_size": 16, "schedule": "cosine_decay", "l1": 0.1, "max_norm": 1.0, "clip_norm": 1.0}
+UNSUPPORTED |= {"ema_decay": 0.5, "dropout": 0.5}
+
+
+def test_minimisers_support_or_refuse_every_option_that_decides_the_result():
+    assert {*SETTINGS} == SUPPORTED | {*UNSUPPORTED} - {"dropout"}, "add the option to one of the two"
 
 
 @pytest.mark.parametrize("optimizer", ["lbfgs", "levenberg_marquardt"])
-@pytest.mark.parametrize(("name", "value"), (UNSUPPORTED | {"ema_decay": 0.5, "dropout": 0.5}).items())
+@pytest.mark.parametrize(("name", "value"), UNSUPPORTED.items())
 def test_options_that_minimisers_do_not_support_are_refused(name, value, optimizer):
     network, options = ({name: value}, {}) if name == "dropout" else ({}, {name: value})
     model = model_for("numpy", loss="squared_error", **network)
