@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from sklearn.utils.validation import check_is_fitted
 
-from ..export.description import FitRecord, Member, ModelDescription, describe
+from ..export.description import FitRecord, MemberDescription, ModelDescription, describe
 from ..export.onnx import Graph, Tensor, add_model, list_outputs
 from ..system.extras import import_extra
 from ..system.messages import did_you_mean, join_names
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
     from .base import Tabular
-    from .members import Member as Network
+    from .members import Member
 
 
 def _check_drop(estimator: Tabular, drop: object) -> None:
@@ -40,7 +40,7 @@ def _check_drop(estimator: Tabular, drop: object) -> None:
         raise ValueError("drop names every column that the model uses: keep at least one")
 
 
-def _describe_networks(estimator: Tabular, members: Sequence[Network], dtype: DTypeLike) -> ModelDescription:
+def _describe_networks(estimator: Tabular, members: Sequence[Member], dtype: DTypeLike) -> ModelDescription:
     networks = [(member._state.network, member._state.folded, FitRecord()) for member in members]
     name = type(estimator).__name__
     if not estimator._HAS_CLASSES:
@@ -49,7 +49,7 @@ def _describe_networks(estimator: Tabular, members: Sequence[Network], dtype: DT
     description = describe(name, "classes", networks, is_ensemble=True, classes=estimator.classes_)
     description = description.convert(dtype)
 
-    def divide(member: Member) -> Member:
+    def divide(member: MemberDescription) -> MemberDescription:
         *hidden, last = member.layers
         temperature = description.dtype.type(estimator.temperature_)
         last = replace(last, weights=last.weights / temperature, biases=last.biases / temperature)

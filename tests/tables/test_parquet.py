@@ -1,5 +1,6 @@
 """Tabular estimators fitted to Parquet files: paths, folders, URLs and datasets, all rows or a sample."""
 
+import io
 import re
 import sys
 from decimal import Decimal
