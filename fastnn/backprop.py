@@ -15,7 +15,7 @@ from .network.views import LiveViews
 from .optimizers import Minimiser, Optimizer, resolve_optimizer
 from .system.generators import draw_seed, resolve_random_state
 from .system.memory import check_memory
-from .system.validation import all_finite, check_flag, check_rate, check_samples, short_repr
+from .system.validation import check_flag, check_rate, check_samples, short_repr
 from .training.divergence import StepDivergenceError
 
 if TYPE_CHECKING:
@@ -116,18 +116,20 @@ class Backprop:
             model._make_writeable()
         backend, network = get_backend(model.backend), model._network
         self._passes = backend.passes(
-            network, model._parameters, model._statistics, self._frozen, draw_seed(random) if drops else 0
+            network,
+            model._parameters,
+            model._statistics,
+            self._frozen,
+            draw_seed(random) if drops else 0,
+            checks=True,
         )
         self.gradient = self._passes.gradient
-        self._state = make_optimizer_state(network, self.optimizer)
-        self._update = backend.update(network, self.optimizer, self.parameters, self.gradient, self._state)
-        self._saved = [np.empty_like(self.parameters), np.empty_like(self._state)]
+        state = make_optimizer_state(network, self.optimizer)
+        self._update = backend.update(network, self.optimizer, self.parameters, self.gradient, state)
         self._network, self._dtype, self._n_inputs = network, network.dtype, network.n_inputs
         self._shape: tuple[int, ...] | None = None  # of the scores that `backward` belongs to
         self._has_gradient = False
         self._rates = (-1.0, -1.0)
-        self._small_squares = 1e-12 * float(np.finfo(network.dtype).max)
-        self.n_steps = 0
 
     # --- views -----------------------------------------------------------------------------------
 
@@ -135,6 +137,11 @@ class Backprop:
     def parameters(self) -> Array:
         """Live vector (P,) of all parameters."""
         return self._passes.parameters
+
+    @property
+    def n_steps(self) -> int:
+        """Number of steps done."""
+        return self._update.n_steps
 
     @property
     def dW(self) -> Sequence[Array]:
@@ -168,7 +175,8 @@ class Backprop:
         ValueError
             If X holds NaN or infinity, has another number of features or no samples.
         """
-        X = check_samples(X.toarray() if hasattr(X, "toarray") else X, self._n_inputs, self._dtype)
+        X = X.toarray() if hasattr(X, "toarray") else X
+        X = check_samples(X, self._n_inputs, self._dtype, finite=False)  # the pass finds NaN and infinity
         if self._passes.parameters is not self.model._parameters:
             raise ValueError("the model has a new array of parameters: make a new Backprop of the model")
         self._shape = None
@@ -286,24 +294,9 @@ class Backprop:
             raise ValueError("step needs a gradient: call forward and backward first")
         if (epsilon, reg_lambda) != self._rates:
             self._rates = check_rate(epsilon, "epsilon"), check_rate(reg_lambda, "reg_lambda")
-        arrays = self.parameters, self._state
-        for saved, array in zip(self._saved, arrays, strict=True):
-            np.copyto(saved, array)
-        done = False
-        try:
-            finite = self._update(self.n_steps, *self._rates)
-            # The squares of a small gradient make no state infinite, however many steps add them up.
-            is_small = np.vdot(self.gradient, self.gradient) < self._small_squares
-            done = finite and bool(is_small or all_finite(self._state))
-        finally:
-            if not done:
-                for saved, array in zip(self._saved, arrays, strict=True):
-                    np.copyto(array, saved)
         self._shape, self._has_gradient = None, False
-        if not done:
-            what = "the state of the optimizer" if finite else "a parameter"
-            raise StepDivergenceError(self.n_steps, *self._rates, what)
-        self.n_steps += 1
+        if non_finite := self._update(*self._rates):
+            raise StepDivergenceError(self.n_steps, *self._rates, non_finite)
 
     # --- checks ----------------------------------------------------------------------------------
 
@@ -316,8 +309,6 @@ class Backprop:
             dS = check_samples(dS, None, self._dtype, "dS") if np.ndim(dS) == 2 else np.asarray(dS)
         if dS.shape != self._shape:
             raise ValueError(f"dS must have the shape {self._shape} of the scores, got {dS.shape}")
-        if not all_finite(dS):
-            check_samples(dS, None, self._dtype, "dS")  # raises, and says where
         return dS
 
     def _check_differentiable(self) -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn_kernels.calls import passes
-from fastnn_kernels.calls.formulas import backward_table, forward_table, update_pointer
+from fastnn_kernels.calls.formulas import Change, backward_table, forward_table, update_pointer
 from fastnn_kernels.calls.prediction import OUTPUTS, UNITS
 from fastnn_kernels.calls.training import PANEL_LINES
 from fastnn_kernels.compiler.entry import PreparedCall
@@ -17,6 +17,7 @@ from fastnn_kernels.compiler.entry import PreparedCall
 from ..network.description import Array, Network, allocate_empty, allocate_zeros
 from ..optimizers import Optimizer
 from ..system.memory import check_memory
+from ..system.validation import check_samples
 from . import limits
 from .job import fit_coefficients
 from .tiles import choose_training_width
@@ -35,7 +36,7 @@ class _Buffers(NamedTuple):
     dX: Array  # (N, inputs)
     passes: passes.Passes
     forward: PreparedCall
-    backward: dict[tuple[int, bool], PreparedCall]  # by what is wanted of the gradient, and of dX
+    backward: dict[tuple[int, bool, bool], PreparedCall]  # by the arguments of `_prepare_backward`
 
 
 class CompiledPasses:
@@ -49,10 +50,11 @@ class CompiledPasses:
         frozen: bool = False,
         seed: int = 0,
         weights: Array | float = 1.0,
+        checks: bool = False,
     ) -> None:
         self.parameters, self.gradient = parameters, allocate_zeros(network.n_parameters, network.dtype)
         self._network, self._statistics, self._frozen, self._seed = network, statistics, frozen, seed
-        self._weights = weights
+        self._weights, self._checks = weights, checks
         self._is_folded = frozen and network.batch_norm
         self._used = parameters.copy() if self._is_folded else parameters
         self._layout = network.frozen_layout if frozen else network.training_layout
@@ -66,39 +68,37 @@ class CompiledPasses:
         if self._is_folded:
             self._used[...] = self._network.fold_batch_norm(self.parameters, self._statistics)
         buffers.X[...] = X
-        self.n_forward += 1
-        buffers.forward()
+        if not buffers.forward():
+            check_samples(X, None, X.dtype)
         return buffers.S
 
     def backward(self, dS: Array, adds: bool, inputs: bool, parameters: bool) -> Array | None:
         buffers, wanted = self._last, passes.SUM if parameters else passes.NO_GRADIENT
+        # The backward pass of a normalisation reads its own gradient: add afterwards.
+        before = self.gradient.copy() if adds and self._network.batch_norm else None
+        key = wanted, inputs, adds and before is None
+        call = buffers.backward.get(key) or self._prepare_backward(buffers, *key)
         buffers.dS[...] = dS
-        call = buffers.backward.get((wanted, inputs)) or self._prepare_backward(buffers, wanted, inputs)
-        if adds and self._network.batch_norm:  # the backward pass of a normalisation reads its own gradient
-            before = self.gradient.copy()
-            call()
+        if not call():
+            check_samples(dS, None, dS.dtype, "dS")
+        if before is not None:
             self.gradient += before
-        else:
-            if adds:
-                call.set(adds=True)
-            call()
-            if adds:
-                call.set(adds=False)
         return buffers.dX if inputs else None
 
     def sample_gradients(self, dS: Array) -> Iterator[Array]:
         buffers, n, P = self._last, len(dS), self._network.n_parameters
         T = n if buffers.by_rows else buffers.passes.width
-        call = buffers.backward.get((passes.EACH, False))
+        call = buffers.backward.get((passes.EACH, False, False))
         if call is None:
-            call = self._prepare_backward(buffers, passes.EACH, False)
+            call = self._prepare_backward(buffers, passes.EACH, False, False)
             call.set(gradient=allocate_zeros(P * T, self._network.dtype))
         found = call.arguments["gradient"]
         J = found.reshape(n, P) if buffers.by_rows else found.reshape(P, T).T
         buffers.dS[...] = dS
         for k in range(-(-n // T)):
             call.set(tiles=(k, k + 1))
-            call()
+            if not call():
+                check_samples(dS, None, dS.dtype, "dS")
             yield J[: n - k * T]
 
     def layer_outputs(self, X: Array) -> list[Array]:
@@ -140,6 +140,7 @@ class CompiledPasses:
             dropout=np.array(() if self._frozen else network.dropout, np.float64),
             seed=np.uint64(self._seed),
             step=self.n_forward,
+            checks=self._checks,
         )
         X, S = np.zeros((n, n_inputs), dtype), np.empty((n, n_outputs), dtype)
         forward = PreparedCall(
@@ -157,11 +158,11 @@ class CompiledPasses:
         self._kept[key] = buffers = _Buffers(by_rows, X, S, dS, dX, given, forward, {})
         return buffers
 
-    def _prepare_backward(self, buffers: _Buffers, wanted: int, inputs: bool) -> PreparedCall:
+    def _prepare_backward(self, buffers: _Buffers, wanted: int, inputs: bool, adds: bool) -> PreparedCall:
         network, dtype = self._network, self._network.dtype
         # A normalisation writes its derivatives even if no gradient is wanted.
         keeps = wanted == passes.NO_GRADIENT and network.batch_norm
-        call = buffers.backward[wanted, inputs] = PreparedCall(
+        call = buffers.backward[wanted, inputs, adds] = PreparedCall(
             passes.backward(buffers.by_rows, wanted, dtype),
             activations=backward_table(network.kernel_activations, dtype),
             plan=self._layout.plan,
@@ -170,7 +171,7 @@ class CompiledPasses:
             passes=buffers.passes,
             tiles=(0, -(-len(buffers.X) // buffers.passes.width)),
             gradient=np.empty_like(self.gradient) if keeps else self.gradient,
-            adds=False,
+            adds=adds,
             dX=buffers.dX if inputs else buffers.dX[:0],
         )
         return call
@@ -182,49 +183,50 @@ class CompiledUpdate:
     def __init__(
         self, network: Network, optimizer: Optimizer, parameters: Array, gradient: Array, state: Array
     ) -> None:
-        self._network, self._optimizer = network, optimizer
-        self._arrays = {"gradients": gradient.reshape(1, -1), "parameters": parameters, "state": state}
+        self._network, self._optimizer, self._state = network, optimizer, state
+        self._arrays = {"gradient": gradient.reshape(1, -1), "parameters": parameters}
         self._rates = math.nan, math.nan  # epsilon and reg_lambda
-        self._coefficients = np.empty((0, 0))
-        self._first = 0  # step of the first row of coefficients
+        self._counts = np.zeros(2, np.int64)  # number of steps, and first step with coefficients
+        self._end = 0  # step after the last with coefficients
+        self._call: PreparedCall
 
-    def __call__(self, step: int, epsilon: float, reg_lambda: float) -> bool:
-        row = step - self._first
-        if (epsilon, reg_lambda) != self._rates or not 0 <= row < len(self._coefficients):
-            row = self._prepare(step, epsilon, reg_lambda)
-        self._numbers[...] = self._coefficients[row]
-        finite = True
-        for call in self._calls:
-            finite &= call()
-        return finite
+    @property
+    def n_steps(self) -> int:
+        return int(self._counts[0])
 
-    def _prepare(self, step: int, epsilon: float, reg_lambda: float) -> int:
+    def __call__(self, epsilon: float, reg_lambda: float) -> str:
+        if (epsilon, reg_lambda) != self._rates or self._counts[0] == self._end:
+            self._prepare(epsilon, reg_lambda)
+        return passes.NON_FINITE[self._call()]
+
+    def _prepare(self, epsilon: float, reg_lambda: float) -> None:
         """Compute coefficients from this step on, for many steps if the learning rate stays the same."""
-        is_constant, same_penalty = epsilon == self._rates[0], reg_lambda == self._rates[1]
-        steps = np.arange(step, step + (limits.STEPS_AHEAD if is_constant else 1))
-        numbers = self._optimizer.coefficients(np.full(len(steps), epsilon), steps)
-        self._coefficients, self._first = fit_coefficients(numbers, self._network.dtype), step
+        n_ahead = limits.STEPS_AHEAD if epsilon == self._rates[0] else 1
+        steps = self.n_steps + np.arange(n_ahead)
+        numbers = self._optimizer.coefficients(np.full(n_ahead, epsilon), steps)
+        if reg_lambda != self._rates[1]:
+            self._coefficients = np.empty((limits.STEPS_AHEAD, numbers.shape[1]), self._network.dtype)
+            self._call = self._make_call(reg_lambda)
+        self._coefficients[:n_ahead] = fit_coefficients(numbers, self._network.dtype)
+        self._counts[1], self._end = self.n_steps, self.n_steps + n_ahead
         self._rates = epsilon, reg_lambda
-        if not same_penalty:
-            self._numbers = np.empty(numbers.shape[1], self._network.dtype)
-            self._calls = self._make_calls(reg_lambda)
-        return 0
 
-    def _make_calls(self, reg_lambda: float) -> list[PreparedCall]:
-        network, l2 = self._network, self._optimizer.l2
-        number = network.dtype.type
-        weights = PreparedCall(
-            update_pointer(self._optimizer.rule, False, network.dtype, plain=not (l2 or reg_lambda)),
-            **self._arrays,
-            coefficients=self._numbers,
+    def _make_call(self, reg_lambda: float) -> PreparedCall:
+        network, l2, number = self._network, self._optimizer.l2, self._network.dtype.type
+        change = Change(
+            state=self._state,
+            coefficients=self._coefficients,
             l2=number(l2 + reg_lambda),
+            l2_others=number(l2),
             l1=number(0),
             shrink=number(1),
-            begin=0,
-            end=network.n_weights if reg_lambda else network.n_parameters,
         )
-        if not reg_lambda:
-            return [weights]
-        others = weights.copy()
-        others.set(l2=number(l2), begin=network.n_weights, end=network.n_parameters)
-        return [weights, others]
+        return PreparedCall(
+            passes.step(network.dtype),
+            update=update_pointer(self._optimizer.rule, False, network.dtype, plain=not (l2 or reg_lambda)),
+            **self._arrays,
+            n_weights=network.n_weights,
+            change=change,
+            counts=self._counts,
+            saved=np.empty((1 + len(self._state), network.n_parameters), network.dtype),
+        )

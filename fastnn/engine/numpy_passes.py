@@ -12,6 +12,7 @@ from ..reference.network import Activation, backward_pass, forward_pass, make_ch
 from ..reference.random import STEPS, draw
 from ..reference.train import clip_float, gather_gradient
 from ..reference.update import update
+from ..system.validation import check_samples
 
 _quiet = np.errstate(all="ignore")
 
@@ -27,14 +28,17 @@ class NumpyPasses:
         frozen: bool = False,
         seed: int = 0,
         weights: Array | float = 1.0,
+        checks: bool = False,
     ) -> None:
         self.parameters, self.gradient = parameters, allocate_zeros(network.n_parameters, network.dtype)
         self._network, self._statistics, self._frozen, self._seed = network, statistics, frozen, seed
-        self._weights, self.n_forward = weights, np.full(1, -1, np.int64)
+        self._weights, self._checks, self.n_forward = weights, checks, np.full(1, -1, np.int64)
 
     @_quiet
     def forward(self, X: Array) -> Array:
         network, statistics = self._network, self._statistics
+        if self._checks:
+            check_samples(X, None, X.dtype)
         self.n_forward += 1
         if self._frozen:
             folded = network.fold_batch_norm(self.parameters, statistics)
@@ -47,6 +51,8 @@ class NumpyPasses:
 
     @_quiet
     def backward(self, dS: Array, adds: bool, inputs: bool, parameters: bool) -> Array | None:
+        if self._checks:
+            check_samples(dS, None, dS.dtype, "dS")
         dX = backward_pass(self.chain, dS)
         if parameters:
             before = self.gradient.copy() if adds else 0
@@ -55,6 +61,8 @@ class NumpyPasses:
         return dX if inputs else None
 
     def sample_gradients(self, dS: Array) -> Iterator[Array]:
+        if self._checks:
+            check_samples(dS, None, dS.dtype, "dS")
         result = np.zeros((len(dS), self._network.n_parameters), self._network.dtype)
         for sample, gradient in enumerate(result):
             with np.errstate(all="ignore"):
@@ -73,17 +81,25 @@ class NumpyUpdate:
     def __init__(
         self, network: Network, optimizer: Optimizer, parameters: Array, gradient: Array, state: Array
     ) -> None:
-        self._network, self._optimizer = network, optimizer
+        self._network, self._optimizer, self.n_steps = network, optimizer, 0
         self._arrays = gradient, parameters, state
         self._is_weight = np.arange(network.n_parameters) < network.n_weights
 
     @_quiet
-    def __call__(self, step: int, epsilon: float, reg_lambda: float) -> bool:
+    def __call__(self, epsilon: float, reg_lambda: float) -> str:
         dtype, optimizer = self._network.dtype, self._optimizer
         coefficients = {
             "rate": clip_float(epsilon, dtype),
-            "step": step,
+            "step": self.n_steps,
             **{name: clip_float(value, dtype) for name, value in optimizer.hyperparameters.items()},
         }
         l2 = (optimizer.l2 + reg_lambda * self._is_weight).astype(dtype)
-        return update(optimizer.name, *self._arrays, coefficients, l2, dtype.type(0))
+        _, *changed = self._arrays
+        saved = [array.copy() for array in changed]
+        finite = update(optimizer.name, *self._arrays, coefficients, l2, dtype.type(0))
+        if finite and np.isfinite(changed[1]).all():
+            self.n_steps += 1
+            return ""
+        for array, values in zip(changed, saved, strict=True):
+            array[...] = values
+        return "the state of the optimizer" if finite else "a parameter"

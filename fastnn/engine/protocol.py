@@ -149,7 +149,8 @@ class Passes(Protocol):
 
     The network works as in a training step, with dropout and the statistics of the batch, or if `frozen` as
     in predictions. The parameters are read at every pass. `seed` draws the dropout masks, and every forward
-    pass has new ones. Batch normalisation weighs the samples by `weights`, (n,) or the same for all.
+    pass has new ones. Batch normalisation weighs the samples by `weights`, (n,) or the same for all. With
+    `checks`, NaN or infinity in X or dS is a ValueError, and nothing changes.
     """
 
     parameters: Array  # (P,)
@@ -164,6 +165,7 @@ class Passes(Protocol):
         frozen: bool = False,
         seed: int = 0,
         weights: Array | float = 1.0,
+        checks: bool = False,
     ) -> None: ...
 
     def forward(self, X: Array) -> Array:
@@ -193,8 +195,15 @@ class Update(Protocol):
         self, network: Network, optimizer: Optimizer, parameters: Array, gradient: Array, state: Array
     ) -> None: ...
 
-    def __call__(self, step: int, epsilon: float, reg_lambda: float) -> bool:
-        """Update parameters and state by a step, counted from 0; return True if all parameters are finite."""
+    @property
+    def n_steps(self) -> int:
+        """Number of steps done."""
+
+    def __call__(self, epsilon: float, reg_lambda: float) -> str:
+        """Update parameters and state by a step, and return "".
+
+        If one of them would not stay finite, change nothing and return its name.
+        """
 
 
 class Backend(Protocol):

@@ -56,11 +56,13 @@ def all_finite(values: Array) -> bool:
     return bool(np.isfinite(values).all())
 
 
-def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str = "X") -> Array:
+def check_samples(
+    X: object, n_features: int | None, dtype: np.dtype, name: str = "X", finite: bool = True
+) -> Array:
     """Return samples as a C-contiguous array (n, n_features) of finite numbers, X itself if it is one.
 
     X is an array of any real dtype and memory layout, a list of rows or a data frame. None in `n_features`
-    allows any number of columns.
+    allows any number of columns, and False in `finite` any numbers.
     """
     if not (
         type(X) is np.ndarray
@@ -77,7 +79,7 @@ def check_samples(X: object, n_features: int | None, dtype: np.dtype, name: str 
         )
     if X.shape[0] == 0:
         raise ValueError(f"{name} has no samples: its shape is {X.shape}")
-    if not all_finite(X):
+    if finite and not all_finite(X):
         raise ValueError(_describe_not_finite(X, name, "drop such rows, or impute the values"))
     return X
 

@@ -47,7 +47,7 @@ def all_pointers() -> Iterator[FunctionPointer]:
             yield passes.forward(by_rows, dtype)
             for wanted in (passes.NO_GRADIENT, passes.SUM, passes.EACH):
                 yield passes.backward(by_rows, wanted, dtype)
-        yield prediction.pack_weights(dtype)
+        yield from (passes.step(dtype), prediction.pack_weights(dtype))
         for votes in FLAGS:
             yield pictures.subdivide(votes, dtype)
             for target in PIXELS:

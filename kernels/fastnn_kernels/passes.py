@@ -1,27 +1,33 @@
-"""Forward and backward pass as separate calls, between which the caller computes the derivative of a loss.
+"""Forward pass, backward pass and step as separate calls; the caller computes the derivative of the loss.
 
 The samples of a call are divided into tiles, whose units are all kept until the backward pass. Few samples
 are computed by rows (`small_batch`).
 
-Shape letters: N samples, I inputs, K scores, T samples of a tile (a whole number of vectors), P parameters.
+Shape letters: N samples, I inputs, K scores, T samples of a tile (a whole number of vectors), P parameters,
+R rows of the optimizer's state, C coefficients.
 """
 
 from __future__ import annotations
 
 import functools
 
+import numpy as np
+
+from .calls.formulas import Change
 from .calls.prediction import DUNITS, INPUTS, OUTPUTS, UNITS, WEIGHTS
-from .calls.training import PassContext
+from .calls.training import BLOCK, PassContext
 from .compiler.jit import Kernel, kernel
 from .network import backward_pass, forward_pass, has_dropout, last_outputs, layer_inputs
 from .random import STEPS, draw, dropout_backward
 from .small_batch import round_up, rows_backward_pass, rows_forward_pass, view_derivatives, view_units
+from .step import update_block
+from .update import are_finite
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.product import product_backward
 from .vectors.tile import copy_tile
-from .vectors.vector import lanes, row, view
+from .vectors.vector import lanes, load, row, store, view
 
-__all__ = ["backward", "forward"]
+__all__ = ["backward", "forward", "step"]
 
 pass_forward = forward_pass(True, True, False)
 
@@ -51,6 +57,16 @@ def copy_to_columns(rows, first, n, tile):
 
 
 @kernel
+def is_finite(table):
+    """Return True if no value of a table (N, K) is NaN or infinite."""
+    finite = True
+    for t in range(table.shape[0]):
+        for k in range(table.shape[1]):
+            finite &= np.isfinite(table[t, k])
+    return finite
+
+
+@kernel
 def view_tile(plan, passes, tile):
     """Return the samples (I, T) of a tile, and its units, flat."""
     T, size = passes.width, passes.n_units * passes.width
@@ -70,12 +86,16 @@ def make_context(passes, first):
 def forward(by_rows: bool) -> Kernel:
     """Return the kernel of the forward pass.
 
-    It fills S (N, K) with the scores of X (N, I), and keeps what `backward` needs in the `Passes`. by_rows:
-    True for few samples and a network without dropout and batch normalisation.
+    It fills S (N, K) with the scores of X (N, I), keeps what `backward` needs in the `Passes`, and returns
+    True. It returns False and does nothing if `passes.checks`, and X holds NaN or infinity. by_rows: True for
+    few samples and a network without dropout and batch normalisation.
     """
 
     @kernel
     def forward(activations, plan, parameters, X, passes, S):
+        if passes.checks and not is_finite(X):
+            return False
+        passes.step[0] += 1
         mode = flush_subnormals()
         n_samples, T, last = X.shape[0], passes.width, plan.shape[0] - 1
         if by_rows:
@@ -96,6 +116,7 @@ def forward(by_rows: bool) -> Kernel:
                 pass_forward(activations, plan, parameters, parameters, inputs, units, context)
                 copy_columns(last_outputs(plan, T, units), first, n, S)
         restore_mode(mode)
+        return True
 
     return forward
 
@@ -108,12 +129,14 @@ def backward(by_rows: bool, wanted: int) -> Kernel:
     scores. The kernel works on the tiles from ``tiles[0]`` to before ``tiles[1]``. It overwrites gradient
     (P,), or adds to it if `adds`; with `EACH` it fills gradient (P, T) of the only tile, or (N, P) by rows;
     with `NO_GRADIENT` only a normalised network overwrites it. dX (N, I) is overwritten with the derivatives
-    by the samples, or has no rows.
+    by the samples, or has no rows. The result is that of `forward`, and says whether dS is finite.
     """
     back, rows_back = backward_pass(True, True, False, wanted), rows_backward_pass(wanted)
 
     @kernel
     def backward(activations, plan, parameters, dS, passes, tiles, gradient, adds, dX):
+        if passes.checks and tiles[0] == 0 and not is_finite(dS):
+            return False
         mode = flush_subnormals()
         n_samples, T, last, n_inputs = dS.shape[0], passes.width, plan.shape[0] - 1, plan[0, INPUTS]
         if by_rows:
@@ -153,5 +176,46 @@ def backward(by_rows: bool, wanted: int) -> Kernel:
                         dropout_backward(layer_inputs(plan, 0, X, units), D, context.dropout[0], D)
                     copy_columns(D, first, n, dX)
         restore_mode(mode)
+        return True
 
     return backward
+
+
+@kernel
+def copy_values(source, begin, end, target):
+    """Copy the values from `begin` to `end`, whole vectors, of an array (P,) to another."""
+    rows, result = view(source, 0, 1, source.shape[0]), view(target, 0, 1, target.shape[0])
+    for k in range(begin, end, lanes(source)):
+        store(result, 0, k, load(rows, 0, k))
+
+
+@kernel
+def step(update, gradient, parameters, n_weights, change, counts, saved):
+    """Update parameters (P,) and the optimizer's state (R, P) if they stay finite; otherwise keep both.
+
+    Return 0, or what would not be finite: 1 for a parameter, 2 for the state. For update and n_weights, see
+    `step.update_block`; gradient is (1, P). The change has coefficients (N, C), a row for every step. counts
+    (2,) are the number of steps done, to which this one is added, and the step of the first row of
+    coefficients. saved (1 + R, P) is overwritten.
+    """
+    mode = flush_subnormals()
+    state, coefficients, l2, l2_others, l1, shrink = change
+    now = Change(state, row(coefficients, counts[0] - counts[1]), l2, l2_others, l1, shrink)
+    P, R = parameters.shape[0], state.shape[0]
+    parameters_finite, state_finite = True, True
+    for begin in range(0, P, BLOCK):
+        end = min(begin + BLOCK, P)
+        copy_values(parameters, begin, end, row(saved, R))
+        for k in range(R):
+            copy_values(row(state, k), begin, end, row(saved, k))
+        parameters_finite &= update_block(update, gradient, parameters, n_weights, now, begin, end)
+        for k in range(R):
+            state_finite &= are_finite(row(state, k), begin, end)
+    if parameters_finite and state_finite:
+        counts[0] += 1
+    else:
+        copy_values(row(saved, R), 0, P, parameters)
+        for k in range(R):
+            copy_values(row(saved, k), 0, P, row(state, k))
+    restore_mode(mode)
+    return (0 if state_finite else 2) if parameters_finite else 1

@@ -24,7 +24,6 @@ from .vectors.value import fill
 from .vectors.vector import lanes, store
 
 __all__ = [
-    "Change",
     "Step",
     "all_are_finite",
     "compute_batch_scale",
@@ -32,6 +31,7 @@ __all__ = [
     "find_share",
     "gather_weights",
     "record_loss",
+    "update_block",
     "update_plateau",
     "update_share",
 ]
@@ -49,20 +49,6 @@ class Step(NamedTuple):
     is_recorded: bool  # True if the epoch is recorded
     is_observed: bool  # True if norms and ratios are recorded: in the last step of a recorded epoch
     record: int  # the epoch's index in the records
-
-
-class Change(NamedTuple):
-    """Arguments of an `update` kernel: state (S, P), coefficients (C,), and scalars of the parameters' dtype.
-
-    l2 and l1 belong to the weights; l2_others is the L2 factor of the other parameters.
-    """
-
-    state: np.ndarray
-    coefficients: np.ndarray
-    l2: float
-    l2_others: float
-    l1: float
-    shrink: float
 
 
 @kernel
@@ -137,12 +123,30 @@ def find_parameter_share(parameters, thread, n_threads):
     return begin * line, end * line
 
 
+@kernel
+def update_block(update, gradients, parameters, n_weights, change, begin, end):
+    """Update the parameters from `begin` to `end`; return True if they are all finite.
+
+    update: an `update.update_pointer`. The weights are the first `n_weights` parameters.
+    """
+    state, numbers, l2, l2_others, weights_l1, shrink = change
+    # Parameters with the same penalties are updated together.
+    n_first = parameters.shape[0] if l2 == l2_others and weights_l1 == 0 else n_weights
+    middle = min(max(begin, n_first), end)
+    finite = True
+    if begin < middle:
+        finite &= call(update, (gradients, parameters, state, numbers, l2, weights_l1, shrink, begin, middle))
+    if middle < end:
+        l1 = parameters.dtype.type(0)
+        finite &= call(update, (gradients, parameters, state, numbers, l2_others, l1, shrink, middle, end))
+    return finite
+
+
 @functools.cache
 def update_share(clears: bool) -> Kernel:
     """Return the kernel that updates this thread's share of the parameters; True if they are all finite.
 
-    update: an `update.update_pointer`. The weights are the first `n_weights` parameters. plan is not used:
-    the signature equals `team.team_update`'s.
+    See `update_block` for the arguments. plan is not used: the signature equals `team.team_update`'s.
 
     clears: True to set the gradients to 0 after the update. Directly after the update of a block, the block's
     gradients are in the cache; later, all of them would have to be read from memory once more.
@@ -151,23 +155,10 @@ def update_share(clears: bool) -> Kernel:
     @kernel
     def update_share(team, update, plan, gradients, parameters, n_weights, change):
         first, last = find_parameter_share(parameters, team.thread, team.n_threads)
-        state, numbers, l2, l2_others, weights_l1, shrink = change
-        # Parameters with the same penalties are updated together.
-        n_first = parameters.shape[0] if l2 == l2_others and weights_l1 == 0 else n_weights
         finite = True
         for begin in range(first, last, BLOCK):
             end = min(begin + BLOCK, last)
-            middle = min(max(begin, n_first), end)
-            if begin < middle:
-                finite &= call(
-                    update,
-                    (gradients, parameters, state, numbers, l2, weights_l1, shrink, begin, middle),
-                )
-            if middle < end:
-                l1 = parameters.dtype.type(0)
-                finite &= call(
-                    update, (gradients, parameters, state, numbers, l2_others, l1, shrink, middle, end)
-                )
+            finite &= update_block(update, gradients, parameters, n_weights, change, begin, end)
             if clears:
                 for shard in range(gradients.shape[0]):
                     for k in range(begin, end, lanes(gradients)):

@@ -19,6 +19,7 @@ import functools
 
 import numpy as np
 
+from .calls.formulas import Change
 from .calls.prediction import INPUTS
 from .calls.training import N_PARTS, Buffers, PassContext, Tile
 from .compiler.jit import Kernel, kernel
@@ -28,7 +29,6 @@ from .random import STEPS, draw, shuffle
 from .small_batch import round_up
 from .sparse import SparseTile
 from .step import (
-    Change,
     Step,
     all_are_finite,
     compute_batch_scale,

@@ -78,6 +78,20 @@ def backward_pointer(name: str | tuple, dtype: np.dtype) -> FunctionPointer:
     return FunctionPointer("loss.loss_backward", (name,), kinds, FLOAT64)
 
 
+class Change(NamedTuple):
+    """Arguments of an `update` kernel: state (S, P), coefficients (C,), and scalars of the parameters' dtype.
+
+    l2 and l1 belong to the weights; l2_others is the L2 factor of the other parameters.
+    """
+
+    state: np.ndarray
+    coefficients: np.ndarray
+    l2: float
+    l2_others: float
+    l1: float
+    shrink: float
+
+
 @functools.cache
 def update_pointer(name: str, with_l1: bool, dtype: np.dtype, plain: bool = False) -> FunctionPointer:
     """Return a pointer to the kernel `update.update` of the optimizer `name`."""

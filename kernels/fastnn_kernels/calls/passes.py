@@ -8,13 +8,15 @@ from typing import NamedTuple
 import numpy as np
 
 from ..compiler.entry import FunctionPointer
-from ..compiler.kinds import BOOL, INT64, NONE, UINT64, Array, Struct, get_kinds
-from .formulas import backward_table, forward_table
+from ..compiler.kinds import BOOL, INT64, UINT64, Array, Struct, get_kinds
+from .formulas import Change, backward_table, forward_table, update_pointer
 from .prediction import INDICES, PLAN, REALS
 
 # What a backward pass computes beside the derivatives by the units: no gradient, the gradient, or the
 # gradient of every sample.
 NO_GRADIENT, SUM, EACH = range(3)
+# What a step finds not finite, by its result.
+NON_FINITE = ("", "a parameter", "the state of the optimizer")
 
 
 class Passes(NamedTuple):
@@ -22,7 +24,8 @@ class Passes(NamedTuple):
 
     width: T, the number of samples of a tile; samples: X in tiles (I, T), or (N, I) by rows; units: of all
     tiles; dunits, dinputs and scratch: of one tile; weights: 1 for each sample, 0 in the padding; statistics,
-    dropout: fields of a `PassContext`; seed: of the dropout masks, which step (1,) numbers.
+    dropout: fields of a `PassContext`; seed: of the dropout masks; step (1,): number of the last forward
+    pass, -1 before the first; checks: True to refuse NaN and infinity.
     """
 
     width: int
@@ -37,11 +40,13 @@ class Passes(NamedTuple):
     dropout: np.ndarray
     seed: np.uint64
     step: np.ndarray
+    checks: bool
 
 
 def passes_kind(dtype: np.dtype) -> Struct:
     """Return the kind of `Passes`."""
-    others = {"width": INT64, "n_units": INT64, "dropout": REALS, "seed": UINT64, "step": INDICES}
+    others = {"width": INT64, "n_units": INT64, "dropout": REALS, "seed": UINT64}
+    others |= {"step": INDICES, "checks": BOOL}
     return Struct(Passes, dict.fromkeys(Passes._fields, get_kinds(dtype).flat) | others)
 
 
@@ -57,7 +62,7 @@ def forward(by_rows: bool, dtype: np.dtype) -> FunctionPointer:
         "passes": passes_kind(dtype),
         "S": of.matrix,
     }
-    return FunctionPointer("passes.forward", (by_rows,), kinds, NONE)
+    return FunctionPointer("passes.forward", (by_rows,), kinds, BOOL)
 
 
 @functools.cache
@@ -75,4 +80,21 @@ def backward(by_rows: bool, wanted: int, dtype: np.dtype) -> FunctionPointer:
         "adds": BOOL,
         "dX": of.matrix,
     }
-    return FunctionPointer("passes.backward", (by_rows, wanted), kinds, NONE)
+    return FunctionPointer("passes.backward", (by_rows, wanted), kinds, BOOL)
+
+
+@functools.cache
+def step(dtype: np.dtype) -> FunctionPointer:
+    """Return the pointer to the kernel `passes.step`."""
+    of = get_kinds(dtype)
+    change = dict.fromkeys(Change._fields, of.scalar) | {"state": of.matrix, "coefficients": of.matrix}
+    kinds = {
+        "update": update_pointer("sgd", False, dtype).kind,
+        "gradient": of.inputs,
+        "parameters": of.flat,
+        "n_weights": INT64,
+        "change": Struct(Change, change),
+        "counts": INDICES,
+        "saved": of.matrix,
+    }
+    return FunctionPointer("passes.step", None, kinds, INT64)
