@@ -136,6 +136,21 @@ def test_losses_of_special_scores(loss, dtype):
 
 
 @every_case
+def test_no_digits_of_losses_near_0_cancel(loss):
+    """In float32 no digit of ``log(cosh(s))`` would be left here; in float64, enough are for any formula."""
+    dtype = np.dtype(np.float32)
+    T = padded(1, dtype)
+    for score in [sign * 2.0**-k for sign in (-1, 1) for k in range(14)]:
+        S, weights = np.zeros((2, T), dtype), np.eye(1, T, dtype=dtype)
+        S[0, 0] = score
+        y = constant_targets(loss, 0, 2, T, dtype)
+        rows = *in_rows(loss, wide(S), wide(y), wide(weights)), loss.parameter
+        for value, dS in both_sides(loss, S, y, weights):
+            np.testing.assert_allclose(value, reference.loss_value(loss.name, *rows), rtol=1e-6)
+            np.testing.assert_allclose(dS, reference.loss_backward(loss.name, *rows).T, rtol=1e-6)
+
+
+@every_case
 def test_reference_slopes_match_central_differences(loss):
     random = np.random.default_rng(0)
     S, weights, step = 2 * random.normal(size=(30, 4)), random.uniform(0, 2, 30), 1e-6
