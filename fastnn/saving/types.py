@@ -23,6 +23,8 @@ def has_type(value: Any, form: Any) -> bool:
     arguments = get_args(form)
     if form in (Any, object):
         return True
+    if hasattr(base, "__value__"):  # of a statement `type`, which NDArray is in some releases of NumPy
+        return has_type(value, base.__value__[arguments] if arguments else base.__value__)
     if base in (Union, types.UnionType):
         return any(has_type(value, one) for one in arguments)
     if is_typeddict(form):
