@@ -127,6 +127,7 @@ class Backprop:
         state = make_optimizer_state(network, self.optimizer)
         self._update = backend.update(network, self.optimizer, self.parameters, self.gradient, state)
         self._network, self._dtype, self._n_inputs = network, network.dtype, network.n_inputs
+        self._X_shape: tuple[int, ...] = ()  # of the last samples
         self._shape: tuple[int, ...] | None = None  # of the scores that `backward` belongs to
         self._has_gradient = False
         self._rates = (-1.0, -1.0)
@@ -175,8 +176,10 @@ class Backprop:
         ValueError
             If X holds NaN or infinity, has another number of features or no samples.
         """
-        X = X.toarray() if hasattr(X, "toarray") else X
-        X = check_samples(X, self._n_inputs, self._dtype, finite=False)  # the pass finds NaN and infinity
+        if not (type(X) is np.ndarray and X.shape == self._X_shape and X.dtype == self._dtype):
+            X = X.toarray() if hasattr(X, "toarray") else X
+            X = check_samples(X, self._n_inputs, self._dtype, finite=False)  # the pass finds NaN and infinity
+            self._X_shape = X.shape
         if self._passes.parameters is not self.model._parameters:
             raise ValueError("the model has a new array of parameters: make a new Backprop of the model")
         self._shape = None
@@ -223,8 +226,11 @@ class Backprop:
             forward or backward pass: after a step, the derivatives would belong to other weights.
         """
         dS = self._check_derivatives(dS)
-        if parameters:
-            self._check_differentiable()
+        if parameters and self._frozen and self._network.batch_norm:
+            raise ValueError(
+                "a frozen network with batch normalisation has no gradient by its parameters: pass "
+                "parameters=False, or make a Backprop without frozen=True"
+            )
         dX = self._passes.backward(dS, adds, inputs, parameters)
         self._has_gradient |= parameters
         if dX is None:
@@ -310,13 +316,6 @@ class Backprop:
         if dS.shape != self._shape:
             raise ValueError(f"dS must have the shape {self._shape} of the scores, got {dS.shape}")
         return dS
-
-    def _check_differentiable(self) -> None:
-        if self._frozen and self._network.batch_norm:
-            raise ValueError(
-                "a frozen network with batch normalisation has no gradient by its parameters: pass "
-                "parameters=False, or make a Backprop without frozen=True"
-            )
 
     def _check_out(self, out: Any, shape: tuple[int, ...]) -> Array:
         if isinstance(out, np.ndarray) and out.shape == shape and out.dtype == self._dtype:

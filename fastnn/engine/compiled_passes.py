@@ -60,11 +60,12 @@ class CompiledPasses:
         self._layout = network.frozen_layout if frozen else network.training_layout
         self._is_training = not frozen and bool(network.batch_norm or network.dropout)
         self.n_forward = np.full(1, -1, np.int64)
-        self._kept: dict[tuple[int, bool], _Buffers] = {}
+        self._kept: dict[int, _Buffers] = {}  # by the number of samples, negative if not `by_rows`
         self._last: _Buffers
 
     def forward(self, X: Array, by_rows: bool = True) -> Array:
-        buffers = self._last = self._kept.get((X.shape[0], by_rows)) or self._prepare(X.shape[0], by_rows)
+        key = len(X) if by_rows else -len(X)
+        buffers = self._last = self._kept.get(key) or self._prepare(key)
         if self._is_folded:
             self._used[...] = self._network.fold_batch_norm(self.parameters, self._statistics)
         buffers.X[...] = X
@@ -113,11 +114,11 @@ class CompiledPasses:
             for row in self._layout.plan
         ]
 
-    def _prepare(self, n: int, by_rows: bool) -> _Buffers:
+    def _prepare(self, key: int) -> _Buffers:
         network, layout, dtype = self._network, self._layout, self._network.dtype
         n_inputs, n_outputs = network.n_inputs, network.n_outputs
-        key = n, by_rows
-        by_rows = by_rows and not self._is_training and n * dtype.itemsize <= limits.ROW_BYTES
+        n, fits_rows = abs(key), 0 < key * dtype.itemsize <= limits.ROW_BYTES
+        by_rows = fits_rows and not self._is_training
         width = choose_training_width(network, n)
         n_tiles, n_lanes = -(-n // width), network.whole_tile(1)
         # Rounding units up to whole vectors takes at most a vector for each window of `small_batch`.
@@ -187,7 +188,7 @@ class CompiledUpdate:
         self._arrays = {"gradient": gradient.reshape(1, -1), "parameters": parameters}
         self._rates = math.nan, math.nan  # epsilon and reg_lambda
         self._counts = np.zeros(2, np.int64)  # number of steps, and first step with coefficients
-        self._end = 0  # step after the last with coefficients
+        self._n_ahead = 0  # number of calls for which there are coefficients
         self._call: PreparedCall
 
     @property
@@ -195,8 +196,9 @@ class CompiledUpdate:
         return int(self._counts[0])
 
     def __call__(self, epsilon: float, reg_lambda: float) -> str:
-        if (epsilon, reg_lambda) != self._rates or self._counts[0] == self._end:
+        if self._n_ahead == 0 or (epsilon, reg_lambda) != self._rates:
             self._prepare(epsilon, reg_lambda)
+        self._n_ahead -= 1
         return passes.NON_FINITE[self._call()]
 
     def _prepare(self, epsilon: float, reg_lambda: float) -> None:
@@ -208,8 +210,7 @@ class CompiledUpdate:
             self._coefficients = np.empty((limits.STEPS_AHEAD, numbers.shape[1]), self._network.dtype)
             self._call = self._make_call(reg_lambda)
         self._coefficients[:n_ahead] = fit_coefficients(numbers, self._network.dtype)
-        self._counts[1], self._end = self.n_steps, self.n_steps + n_ahead
-        self._rates = epsilon, reg_lambda
+        self._counts[1], self._n_ahead, self._rates = self.n_steps, n_ahead, (epsilon, reg_lambda)
 
     def _make_call(self, reg_lambda: float) -> PreparedCall:
         network, l2, number = self._network, self._optimizer.l2, self._network.dtype.type
