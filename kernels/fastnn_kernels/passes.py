@@ -24,8 +24,8 @@ from .step import update_block
 from .update import are_finite
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.product import product_backward
-from .vectors.tile import copy_tile
-from .vectors.vector import lanes, load, row, store, view
+from .vectors.tile import copy_tile, transpose_rows
+from .vectors.vector import lanes, load, row, rows, store, view
 
 __all__ = ["backward", "forward", "step"]
 
@@ -35,9 +35,13 @@ pass_forward = forward_pass(True, True, False)
 @kernel
 def copy_columns(tile, first, n, table):
     """Copy the first n columns of a tile (K, T) to the rows from `first` on of a table (N, K)."""
-    for k in range(tile.shape[0]):
-        for t in range(n):
-            table[first + t, k] = tile[k, t]
+    n_rows, target = tile.shape[0], rows(table, first, first + n)
+    whole = n_rows // lanes(tile) * lanes(tile)
+    for k in range(0, whole, lanes(tile)):
+        transpose_rows(tile, k, n_rows - 1, 0, target, k)
+    for t in range(n):
+        for k in range(whole, n_rows):
+            target[t, k] = tile[k, t]
 
 
 @kernel
@@ -49,11 +53,12 @@ def copy_padded(matrix, result):
 
 
 @kernel
-def copy_to_columns(rows, first, n, tile):
+def copy_to_columns(table, first, n, tile):
     """Copy n rows of a table (N, K), from `first` on, to columns of a tile (K, T); fill the rest with 0."""
+    copy_tile(table, first, n, tile)
     for k in range(tile.shape[0]):
-        for t in range(tile.shape[1]):
-            tile[k, t] = rows[first + t, k] if t < n else 0
+        for t in range(n, tile.shape[1]):
+            tile[k, t] = 0
 
 
 @kernel
