@@ -4,6 +4,7 @@ from functools import partial
 from itertools import product
 
 import numpy as np
+from trainings import STEP_OPTIONS
 
 import fastnn
 from fastnn.boundary.committee import Committee
@@ -95,7 +96,7 @@ TRAININGS = {
     "minibatches": {},
     "minibatches of few samples": {"batch_size": 4},
     "whole batches": {"batch_size": None},
-    "options of a step": {"clip_norm": 1.0, "max_norm": 1.0, "ema_decay": 0.9},
+    "options of a step": STEP_OPTIONS,
     "dropout": {"dropout": 0.1},
     "dropout, whole batches": {"dropout": 0.1, "batch_size": None},
     "batch normalisation": {"batch_norm": True},

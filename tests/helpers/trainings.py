@@ -7,6 +7,11 @@ from fastnn.engine.compiled_trainer import NumbaTrainer
 from fastnn.engine.job import Job, Memory
 from fastnn.network.description import Network
 from fastnn.system.generators import TwisterState
+from fastnn.training.options import NOT_FOR_MINIMISERS
+
+# Options of a step that only some trainings use, each with a value that changes the step.
+STEP_OPTIONS = {"l1": 1e-3, "max_norm": 0.8, "clip_norm": 0.3, "ema_decay": 0.9}
+assert {"schedule", *STEP_OPTIONS} == {*NOT_FOR_MINIMISERS}, "add the option to STEP_OPTIONS"
 
 
 def first_parameters(network: Network, random: np.random.RandomState, nudge: float = 0.0):

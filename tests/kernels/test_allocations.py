@@ -9,7 +9,7 @@ import pytest
 from drawn_trainings import Training, sharing
 from numba.core.runtime import _nrt_python, rtsys
 from strategies import RECIPES
-from trainings import begin
+from trainings import STEP_OPTIONS, begin
 
 import fastnn
 from fastnn.boundary.committee import Committee
@@ -53,9 +53,8 @@ def test_training_allocates_nothing(recipe, hidden, n_threads):
     rates = (0.1, *[0.5] * len(hidden)) if recipe.dropped else ()
     network = Network((2, *hidden, 2), activations, recipe.dtype, recipe.loss, recipe.batch_norm, rates)
     count, size = (40, 7) if recipe.gathered else (1100, 1100)
-    options = {"l1": 1e-3, "max_norm": 1.0, "clip_norm": 1.0, "ema_decay": 0.9, "record_every": 2}
+    options = STEP_OPTIONS | {"record_every": 2, "n_threads": n_threads}
     options |= {"num_passes": 1000, "shuffle": recipe.gathered, "reduction": "mean", "epsilon": 1e-3}
-    options["n_threads"] = n_threads
     job = Training(network, recipe.optimizer, count, size, 0, options).job()
     with sharing("samples" if n_threads > 1 else None):
         assert count_allocations(train, network, job, 10) == count_allocations(train, network, job, 1000)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from strategies import dtypes, keys, seeds, tolerance, untouched, wide
-from trainings import begin, run_on
+from trainings import STEP_OPTIONS, begin, run_on
 
 import fastnn
 from fastnn.engine import limits
@@ -112,12 +112,12 @@ def shared_job(n_threads, n_samples=90, dtype=np.float64, **options):
     [
         (np.float64, {}, {}),
         (np.float32, {}, {"shuffle": True, "optimizer": fastnn.SGD(), "l1": 1e-3, "reg_lambda": 0.1}),
-        (np.float64, {}, {"clip_norm": 0.5, "max_norm": 1.0, "ema_decay": 0.5}),
+        (np.float64, {}, STEP_OPTIONS),
         (np.float32, {"dropout": (0.2, 0.3)}, {}),
         (np.float64, {"batch_norm": True}, {"shuffle": True}),
         (np.float32, {}, {"n_samples": 700, "batch_size": 600}),  # tiles: a call may end within a step
     ],
-    ids=["plain", "penalties", "limits and average", "dropout", "batch norm", "tiles"],
+    ids=["plain", "penalties", "options of a step", "dropout", "batch norm", "tiles"],
 )
 def test_any_number_of_threads_gives_the_same_bits(monkeypatch, dtype, layer, options):
     network = Network(SHARED_LAYERS, ("tanh", "identity"), np.dtype(dtype), **layer)

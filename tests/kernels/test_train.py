@@ -1,6 +1,7 @@
 """The training loop: backends agree, and calls, threads and continued jobs do not change a bit."""
 
 import itertools
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import replace
 
@@ -25,9 +26,10 @@ from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies import RECIPES, is_padding
-from trainings import begin, run_on
+from trainings import STEP_OPTIONS, begin, run_on
 
-from fastnn.engine import get_backend
+import fastnn
+from fastnn.engine import compiled_trainer, get_backend
 from fastnn.network.description import Network
 from fastnn.optimizers import SGD
 from fastnn.reference import train as reference
@@ -126,9 +128,8 @@ def test_blocks_cover_all_parameters(recipe, of_objective, what):
     activations = *recipe.hidden * 2, recipe.output
     network = Network((30, 140, 40, 3), activations, recipe.dtype, recipe.loss, recipe.batch_norm)
     assert network.n_parameters > 2 * BLOCK
-    penalties = {"l1": 1e-3, "reg_lambda": 0.1, "clip_norm": 0.3, "max_norm": 0.8, "ema_decay": 0.9}
-    options = {"num_passes": 2, "shuffle": recipe.gathered, "reduction": "mean", "epsilon": 0.05, **penalties}
-    options["of_objective"] = of_objective
+    options = {"num_passes": 2, "shuffle": recipe.gathered, "reduction": "mean", "epsilon": 0.05}
+    options |= STEP_OPTIONS | {"reg_lambda": 0.1, "of_objective": of_objective}
     size = 700 if recipe.gathered else 1000
     training = Training(network, recipe.optimizer, 1000, size, 0, options)
     with sharing(what):
@@ -138,6 +139,13 @@ def test_blocks_cover_all_parameters(recipe, of_objective, what):
             assert_same_bits(train("numba", network, training.job(n_threads=n_threads)), alone)
     error = 1000 * np.finfo(network.dtype).eps
     assert_close(alone, expected, {name: error * max(1.0, size) for name, size in largest(expected).items()})
+
+
+def test_an_option_that_was_taken_for_unused_is_an_error(monkeypatch):
+    monkeypatch.setattr(compiled_trainer, "find_used_options", lambda settings, gathered: ())
+    # The error leaves the thread in the mode of the kernels, without subnormal numbers.
+    with ThreadPoolExecutor(1) as thread, pytest.raises(ValueError, match="called an unused pointer"):
+        thread.submit(fastnn.Model([1, 1]).train, [[0.0]], [0]).result()
 
 
 def count_steps(trainer):

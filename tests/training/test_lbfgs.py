@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from estimator_checks import parameters
 from small_models import X, X_val, model_for, y, y_val
+from trainings import STEP_OPTIONS
 
 import fastnn
 from fastnn.engine import limits
@@ -61,8 +62,7 @@ def test_callbacks_are_called_once_per_iteration_whatever_calls_do(backend, seco
 
 
 SUPPORTED = {"epsilon", "reg_lambda", "optimizer", "reduction", "shuffle"}
-UNSUPPORTED = {"batch_size": 16, "schedule": "cosine_decay", "l1": 0.1, "max_norm": 1.0, "clip_norm": 1.0}
-UNSUPPORTED |= {"ema_decay": 0.5, "dropout": 0.5}
+UNSUPPORTED = STEP_OPTIONS | {"batch_size": 16, "schedule": "cosine_decay", "dropout": 0.5}
 
 
 def test_minimisers_support_or_refuse_every_option_that_decides_the_result():

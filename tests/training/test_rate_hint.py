@@ -1,9 +1,12 @@
 """Hints at too high a rate, a loss that has risen and targets out of reach, and trainings without a hint."""
 
+from contextlib import nullcontext
+
 import numpy as np
 import pytest
 from estimator_checks import parameters
 from sklearn.datasets import make_blobs, make_moons
+from trainings import STEP_OPTIONS
 
 import fastnn
 
@@ -51,7 +54,6 @@ WITHOUT_HINT = {
     "a lower rate": ((X, y), {"epsilon": 0.001}),
     "a mean": ((X, y), {"reduction": "mean"}),
     "minibatches": ((X, y), {"batch_size": 32, "random_state": 0}),
-    "clipped": ((X, y), {"clip_norm": 1.0}),
     "adam": ((X, y), {"optimizer": "adam"}),
     "few epochs": ((X, y), {"num_passes": 99}),
     "light samples": ((X, y), {"sample_weight": np.full(300, 0.1)}),
@@ -67,6 +69,13 @@ def test_trainings_that_a_lower_rate_does_not_improve_have_no_hint(data, options
     samples, labels = data
     model = fastnn.Model([samples.shape[1], 8, labels.max() + 1], random_state=0)
     model.train(samples, labels, **{"num_passes": 1000} | options)  # a warning would be an error
+
+
+@pytest.mark.parametrize("name", STEP_OPTIONS)
+def test_options_that_bound_the_steps_suppress_the_hint(name):
+    bounds = {"clip_norm"}
+    with nullcontext() if name in bounds else pytest.warns(UserWarning, match="epsilon=0.01 seems too high"):
+        stuck().train(X, y, 500, **{name: STEP_OPTIONS[name]})
 
 
 @pytest.mark.parametrize(

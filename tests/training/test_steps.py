@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from estimator_checks import parameters
 from small_models import CLOSE, X, few, few_y, model_for, y
+from trainings import STEP_OPTIONS
 
 
 def train_by_hand(model, n_passes, epsilon, reg_lambda, sample_weight=None, **options):
@@ -66,6 +67,7 @@ OPTIONS_BY_HAND = {
     "average": {"ema_decay": 0.9},
     "average, batches": {"ema_decay": 0.5, "batch_size": 8},
     "average that is the parameters": {"ema_decay": 0.0},
+    "every option of a step": STEP_OPTIONS,
 }
 
 

@@ -291,7 +291,7 @@ def find_used_options(settings: TrainingSettings, gathered: bool) -> tuple[str, 
         "update_average": settings.average_weight > 0,
         "record_ratios": not settings.of_objective,
     }
-    return tuple(name for name, used in is_used.items() if used)
+    return tuple(name for name in Options._fields if is_used[name])  # KeyError for an option left out above
 
 
 @functools.cache

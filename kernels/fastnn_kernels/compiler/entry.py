@@ -170,7 +170,7 @@ class PythonPointer:
 class UnusedPointer:
     """A pointer of the kind of `pointer` without a kernel, for a caller that does not call it.
 
-    Nothing is compiled. If kernels check bounds, a call raises ValueError.
+    Nothing is compiled. A call raises ValueError.
     """
 
     address = 0

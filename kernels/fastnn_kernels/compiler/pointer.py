@@ -219,11 +219,8 @@ def call(typing_context, pointer, arguments):
             raise TypingError(f"argument {k} is {given}, for a pointer to {signature}")
 
     def generate(context, builder, call_signature, args):
-        if checks_bounds(context):
-            with builder.if_then(cgutils.is_null(builder, args[0]), likely=False):
-                return_error(
-                    context, builder, ValueError, "a kernel called an unused pointer, which has no code"
-                )
+        with builder.if_then(cgutils.is_null(builder, args[0]), likely=False):
+            return_error(context, builder, ValueError, "a kernel called an unused pointer, which has no code")
         address_type = ArgumentsType(signature.args)
         values = [
             context.cast(builder, value, given, wanted)

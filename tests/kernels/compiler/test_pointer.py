@@ -10,7 +10,7 @@ import pytest
 from kernel_packages import run
 from numba.core.errors import TypingError
 
-from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall
+from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall, UnusedPointer
 from fastnn_kernels.compiler.jit import kernel
 from fastnn_kernels.compiler.kinds import (
     BOOL,
@@ -259,32 +259,13 @@ def test_an_address_is_the_one_that_numpy_gives():
 BOUNDS = """
     import numpy as np
     from fastnn_kernels.calls.formulas import forward_table
-    from fastnn_kernels.compiler.entry import FunctionPointer, UnusedPointer, compilation_listeners
     from fastnn_kernels.compiler.jit import kernel
-    from fastnn_kernels.compiler.kinds import FLOAT64
     from fastnn_kernels.compiler.pointer import call
-
-    @kernel
-    def negate(x):
-        return -x
-
-    @kernel
-    def caller(pointer, x):
-        return call(pointer, (x,)) if x > 0 else 0.0
 
     @kernel
     def call_formula(table, k, Z, A):
         call(table[k], (Z, A))
 
-    compiled = []
-    compilation_listeners.append(compiled.append)
-    pointer = FunctionPointer(negate, None, {"x": FLOAT64}, FLOAT64)
-    unused = UnusedPointer(pointer)
-    print(unused.address, len(compiled), caller(unused, -1.0), caller(pointer, 1.0), len(caller.signatures))
-    try:
-        caller(unused, 1.0)
-    except ValueError as error:
-        print(error)
     table, Z = forward_table(("tanh",), np.dtype(float)), np.ones((2, 16))
     for k, A in ((0, Z.copy()), (0, np.ones((1, 16))), (1, Z.copy()), (-1, Z.copy())):
         try:
@@ -294,7 +275,14 @@ BOUNDS = """
 """
 
 
-def test_bounds_and_unused_pointers_are_checked_in_calls_through_pointers(package):
-    lines = run(package, BOUNDS, NUMBA_BOUNDSCHECK="1").splitlines()
-    assert lines[:2] == ["0 0 0.0 -1.0 1", "a kernel called an unused pointer, which has no code"]
-    assert lines[2:] == ["True"] * 3
+def test_bounds_are_checked_in_calls_through_tables(package):
+    assert run(package, BOUNDS, NUMBA_BOUNDSCHECK="1").splitlines() == ["True"] * 3
+
+
+def test_unused_pointers_have_no_code_and_cannot_be_called():
+    pointer = point_to(negate, FLOAT64)
+    with pytest.raises(ValueError, match="a kernel called an unused pointer, which has no code"):
+        call_with(UnusedPointer(pointer), (1.0,))
+    assert "address" not in vars(pointer)  # nothing was compiled for it
+    n_callers = len(call_with.signatures)
+    assert (call_with(pointer, (1.0,)), len(call_with.signatures)) == (-1.0, n_callers)
