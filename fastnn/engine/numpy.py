@@ -38,7 +38,9 @@ class NumpyTrainer(StepTrainer):
         # The arrays that steps update, by the names that they have in the kernels' `State` and in the memory.
         order = memory.order if job.is_gathered else np.arange(job.n_samples, dtype=np.int64)
         progress = np.array([job.steps_done], np.int64)
+        self.gradient = np.zeros_like(parameters)  # of the last step's batch
         arrays = {"parameters": parameters, "statistics": statistics, "order": order, "progress": progress}
+        arrays["gradient"] = self.gradient
         self._state = SimpleNamespace(**vars(memory) | arrays)
 
     @property

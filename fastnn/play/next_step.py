@@ -10,18 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..engine import get_backend
-from ..engine.job import Job, Memory
+from ..engine.job import Memory
+from ..engine.numpy import NumpyTrainer
 from ..network.description import Network
-from ..optimizers import SGD
-from ..schedules import Constant
 from ..training.loop import Training
 
 Array = NDArray[Any]
-
-# Learning rate of the step from which the gradient is read: a power of two, which rounds nothing, and large,
-# so that the parameters' own rounding is small beside it.
-PROBE_RATE = 2.0**20
 
 
 def next_step(network: Network, training: Training) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -32,21 +26,14 @@ def next_step(network: Network, training: Training) -> tuple[dict[str, Any], dic
     after it. The training is between two chunks, and its optimizer is not L-BFGS.
     """
     job, trainer = training.job, training.trainer
-    step, parameters = trainer.n_steps, trainer.current
-    memory: Memory = trainer.memory  # type: ignore[attr-defined]
+    step, parameters = trainer.n_steps, trainer.current.copy()
+    memory: Memory = copy.deepcopy(trainer.memory)  # type: ignore[attr-defined]
+    arrays = {f"state.{k}": values.copy() for k, values in enumerate(memory.optimizer)}
     n_pass, batch = divmod(step, job.n_batches)
     job = replace(job, steps_done=step, num_passes=max(job.num_passes, n_pass + 1), record_every=sys.maxsize)
-    bare = replace(job, reg_lambda=0.0, l1=0.0, max_norm=0.0, ema_decay=None)
-    probe = replace(bare, optimizer=SGD(), schedule=Constant(), epsilon=PROBE_RATE)
-
-    def stepped(job: Job) -> Array:
-        result = parameters.copy()
-        copies = trainer.statistics.copy(), job, copy.deepcopy(memory)
-        get_backend("numpy").trainer(network, result, *copies).run(job.num_passes, step + 1)
-        return result
-
-    arrays = {"g": (parameters - stepped(probe)) / PROBE_RATE, "next": stepped(job)}
-    arrays |= {f"state.{k}": values for k, values in enumerate(memory.optimizer)}
+    twin = NumpyTrainer(network, parameters, trainer.statistics.copy(), job, memory)
+    twin.run(job.num_passes, step + 1)
+    arrays |= {"g": twin.gradient, "next": parameters}
     header = {
         "rate": float(job.rates(np.array([step]))[0]),
         "step": job.steps_before + step,

@@ -81,6 +81,7 @@ def train_step(network, state, job, records):
     if 0 < job.clip_norm < norm:
         # No factor scales an infinite norm: use NaN, which ends the training.
         gradient *= network.dtype.type(job.clip_norm / norm if np.isfinite(norm) else np.nan)
+    state.gradient[...] = gradient
     before = parameters.copy()
     is_weight = np.arange(network.n_parameters) < network.n_weights
     penalty = job.reg_lambda * (scale if job.of_objective else 1.0)
