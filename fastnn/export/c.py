@@ -14,13 +14,13 @@ from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, DTypeLike
 
 from .. import __version__
 from ..system.affine import NotAffineError, compose_maps, split_pipeline
 from ..system.expressions import Expression
 from ..system.files import atomic_path, check_file_name, check_output
-from ..system.validation import Array, check_choice, check_samples, short_repr
+from ..system.validation import Array, check_dtype, check_samples, short_repr
 from .description import MemberDescription, ModelDescription
 from .formulas import VARIABLE, record_formula
 
@@ -426,7 +426,7 @@ def _choose_samples(description: ModelDescription, X: Array | None, scale: Array
 def to_c(
     model: Any,
     path: str | PathLike[str] | None = None,
-    dtype: str = "float32",
+    dtype: DTypeLike = "float32",
     *,
     X: ArrayLike | None = None,
     name: str | None = None,
@@ -443,7 +443,7 @@ def to_c(
         "passthrough".
     path : str or path, optional
         Name of the file that is written. By default none is written.
-    dtype : {"float32", "float64"}, default "float32"
+    dtype : {numpy.float32, numpy.float64}, default "float32"
         Data type of the computation.
     X : array-like (n, n_features), optional
         Samples, before scaling. The self-test uses three of them; by default it draws samples.
@@ -473,7 +473,7 @@ def to_c(
     >>> "static inline int iris_predict(const float *x)" in header
     True
     """
-    check_choice(dtype, "dtype", tuple(TOLERANCES))
+    dtype = check_dtype(dtype)
     prefix = _choose_prefix(name, path)
     network, steps = split_pipeline(model)
     if not hasattr(network, "to_c"):

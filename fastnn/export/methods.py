@@ -157,7 +157,7 @@ class Exportable:
     def to_c(
         self,
         path: str | PathLike[str] | None = None,
-        dtype: str = "float32",
+        dtype: DTypeLike = "float32",
         *,
         X: ArrayLike | None = None,
         name: str | None = None,

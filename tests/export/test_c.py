@@ -144,10 +144,10 @@ def test_the_self_test_holds_samples_that_the_dtype_can_compute(tmp_path):
     c_programs.run(tmp_path, "C", files, ["-DFAR_SELF_TEST", "-DCOUNT_SELF_TEST"])
     with pytest.raises(ValueError, match=r"^X has no sample .* float32 can hold.*: scale X.*dtype='float64'"):
         model.to_c(X=far[:5])
-    assert "1e+300" in model.to_c(X=np.full((1, 4), 1e300), dtype="float64")
+    assert "1e+300" in model.to_c(X=np.full((1, 4), 1e300), dtype=np.float64)
     count.coefs_[-1][...], count.intercepts_[-1][...] = 0, 1e3
     with pytest.raises(ValueError, match="^X has no sample .* float64 can hold, .*: give typical samples in"):
-        count.to_c(dtype="float64")
+        count.to_c(dtype=np.dtype("float64"))
 
 
 @pytest.mark.parametrize(
