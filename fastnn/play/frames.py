@@ -252,13 +252,12 @@ class Artist:
         network = self._network
         x, y = self._X[number : number + 1], self._y[number : number + 1]
         passes = NumpyPasses(network, snapshot.parameters, snapshot.statistics, frozen=True)
-        with np.errstate(all="ignore"):
-            scores = passes.forward(x)
-            arrays = {"sample.x": x, "sample.p": output_forward(network.loss.output, scores)}
-            target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
-            arguments = network.loss.name, scores, target, np.ones(1), network.loss.parameter
-            loss = float(loss_value(*arguments))
-            passes.backward(loss_backward(*arguments), adds=False, inputs=True, parameters=False)
+        scores = passes.forward(x)
+        arrays = {"sample.x": x, "sample.p": output_forward(network.loss.output, scores)}
+        target = y[:, 0].astype(np.int64) if network.loss.of_labels else y
+        arguments = network.loss.name, scores, target, np.ones(1), network.loss.parameter
+        loss = float(loss_value(*arguments))
+        passes.backward(loss_backward(*arguments), adds=False, inputs=True, parameters=False)
         for k, (affine, activation) in enumerate(zip(passes.chain[::2], passes.chain[1::2], strict=True)):
             arrays[f"sample.z.{k}"], arrays[f"sample.a.{k}"] = activation.Z, activation.A
             arrays[f"sample.d.{k}"] = affine.db  # by the bias, which of one sample is that by the sum
