@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-from sklearn.utils.validation import check_is_fitted
 
 from ...reference.encoding import piecewise_linear
 from ...system.sklearn_internals import Interval
 from ...system.validation import Array
 from .transformers import NumberTransformer, PartsTransformer
-
-if TYPE_CHECKING:
-    from ...system.frames import TableLike
-
-# Number of rows that are encoded at once: a block of features then stays in the processor's cache.
-BLOCK = 4096
 
 
 def find_quantile_edges(x: Array, n_bins: int) -> NDArray[np.float64]:
@@ -108,30 +101,8 @@ class PiecewiseLinearEncoder(PartsTransformer, NumberTransformer):
         n_bins = int(self.n_bins)
         self.edges_ = [find_quantile_edges(x, n_bins) if x.size else np.zeros(1) for x in features]
 
-    def transform(self, X: TableLike) -> Array:
-        """Encode numbers.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-            Numbers; NaN marks a missing value.
-
-        Returns
-        -------
-        array (n_samples, n_intervals)
-            Positions, the intervals of the first feature first, in float32 if X is float32, else in float64.
-            Intervals of a missing value are NaN.
-        """
-        check_is_fitted(self)
-        X = self._check_numbers(X, reset=False)
-        ends = np.cumsum([edges.size - 1 for edges in self.edges_])
-        out = np.empty((X.shape[0], ends[-1]), X.dtype)
-        for k, edges in enumerate(self.edges_):
-            terms = compute_interval_terms(edges, X.dtype)
-            for first in range(0, X.shape[0], BLOCK):
-                rows = slice(first, first + BLOCK)
-                out[rows, ends[k] - edges.size + 1 : ends[k]] = piecewise_linear(X[rows, k], *terms)
-        return out
+    def _transform_feature(self, k: int, x: Array) -> Array:
+        return piecewise_linear(x, *compute_interval_terms(self.edges_[k], x.dtype))
 
     def _list_parts(self) -> list[list[str]]:
         return [[f"bin{t}" for t in range(edges.size - 1)] for edges in self.edges_]

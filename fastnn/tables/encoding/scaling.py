@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from sklearn.base import OneToOneFeatureMixin
-from sklearn.utils.validation import check_is_fitted
 
 from ...reference.encoding import smooth_scaled
 from ...system.sklearn_internals import Interval
 from ...system.validation import Array, check_number
 from .transformers import NumberTransformer
-
-if TYPE_CHECKING:
-    from ...system.frames import TableLike
-
 
 # Value that the output approaches for large inputs: RealMLP's choice.
 LIMIT = 3.0
@@ -85,23 +80,6 @@ class SmoothRobustScaler(OneToOneFeatureMixin, NumberTransformer):
         fitted = [find_center_and_scale(x.astype(np.float64)) if x.size else (0.0, 1.0) for x in features]
         self.center_, self.scale_ = map(np.array, zip(*fitted, strict=True))
 
-    def transform(self, X: TableLike) -> Array:
-        """Scale numbers.
-
-        Parameters
-        ----------
-        X : array-like (n_samples, n_features)
-            Numbers; NaN marks a missing value.
-
-        Returns
-        -------
-        array (n_samples, n_features)
-            Scaled numbers, in float32 if X is float32, else in float64. NaN stays NaN.
-        """
-        check_is_fitted(self)
-        X = self._check_numbers(X, reset=False)
+    def _transform_feature(self, k: int, x: Array) -> Array:
         limit = check_number(self.limit, "limit", 0.0, exclusive_start=True)
-        out = np.empty(X.shape, X.dtype)
-        for k in range(X.shape[1]):
-            out[:, k] = smooth_scaled(X[:, k], self.center_[k], self.scale_[k], limit)
-        return out
+        return smooth_scaled(x, self.center_[k], self.scale_[k], limit)

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from ...system.frames import TableLike
 
 
+# Number of rows that are encoded at once: a block of features then stays in the processor's cache.
+BLOCK = 4096
+
+
 class SavableTransformer(TransformerMixin, SavableAttributes, BaseEstimator):
     """Base class of the transformers: files hold parameters, fitted attributes and the form of the output."""
 
@@ -79,6 +83,32 @@ class NumberTransformer(SavableTransformer, abc.ABC):
         X = self._check_numbers(X, reset=True)
         self._fit_features([column[~np.isnan(column)] for column in X.T])
         return self
+
+    @abc.abstractmethod
+    def _transform_feature(self, k: int, x: Array) -> Array:
+        """Return the outputs, (n,) or (n, n_outputs), of numbers x (n,) of feature `k`."""
+
+    def transform(self, X: TableLike) -> Array:
+        """Encode numbers.
+
+        Parameters
+        ----------
+        X : array-like (n_samples, n_features)
+            Numbers; NaN marks a missing value.
+
+        Returns
+        -------
+        array (n_samples, n_outputs)
+            Scaled numbers, or the positions in all intervals of each feature in turn: in float32 if X is
+            float32, else in float64. The outputs of a missing value are NaN.
+        """
+        check_is_fitted(self)
+        X = self._check_numbers(X, reset=False)
+        blocks = [
+            np.column_stack([self._transform_feature(k, x) for k, x in enumerate(X[first : first + BLOCK].T)])
+            for first in range(0, len(X), BLOCK)
+        ]
+        return np.concatenate(blocks, dtype=X.dtype, casting="same_kind")
 
     def _check_numbers(self, X: TableLike, reset: bool) -> Array:
         """Return X as an array of float64 or float32; raise ValueError for infinity and wrong shapes."""
