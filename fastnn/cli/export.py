@@ -11,8 +11,8 @@ import argparse
 import inspect
 from pathlib import Path
 
+from ..system.arguments import parse_names
 from ..system.printing import print
-from .arguments import parse_names
 
 SYSTEMS = ("onnx", "c", "sklearn", "torch")
 # Systems by the suffixes of their files.

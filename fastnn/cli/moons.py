@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..engine import BACKENDS
-from .arguments import parse_count, parse_number
+from ..system.arguments import parse_count, parse_number
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -11,9 +11,10 @@ import functools
 import sys
 from pathlib import Path
 
+from ..system.arguments import parse_count, parse_names, parse_path
 from ..system.extras import import_extra
 from ..system.printing import print
-from .arguments import add_columns_argument, add_reading_arguments, parse_count, parse_path
+from ..tables.options import ReadOptions
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="CSV or Parquet file with at least two columns of numbers, from which the target is learned",
     )
     parser.add_argument("--target", metavar="COLUMN", help="column of the classes or numbers to learn")
-    add_columns_argument(parser, "--drop", "columns to leave out")
+    parser.add_argument(
+        "--drop",
+        metavar="COLUMN,COLUMN",
+        action="extend",
+        type=parse_names,
+        default=[],
+        help="columns to leave out",
+    )
     parser.add_argument(
         "--port",
         type=functools.partial(parse_count, least=0),
@@ -59,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "nothing from other hosts",
     )
     parser.add_argument("--no-browser", action="store_true", help="print the address and open no browser")
-    add_reading_arguments(parser)
+    ReadOptions.add_arguments(parser)
     parser.set_defaults(usual=vars(parser.parse_args([])))
 
 
@@ -83,7 +91,6 @@ def run(options: argparse.Namespace) -> int:
     if options.target is None:
         raise ValueError("--target is missing: pass the column of the table to learn, as in --target churn")
     import_extra("pandas", "playground", "reading a table")
-    from ..tables.commands.options import ReadOptions
     from ..tables.commands.reading import Columns, read_table
     from ..tables.commands.rows import make_problem
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...system.messages import pluralize
-from .options import ReadOptions
+from ..options import ReadOptions
 
 # Lines that are inspected.
 MAX_LINES = 500

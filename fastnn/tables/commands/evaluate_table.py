@@ -13,8 +13,8 @@ from ...system.files import atomic_path, check_output
 from ...system.messages import escape_controls, pluralize
 from ...system.printing import print
 from ...system.validation import Array
+from ..options import EvaluateOptions
 from .matching import Matching, check_known, find_known_texts, ignore_unseen, list_fitted_columns, load_model
-from .options import EvaluateOptions
 from .pieces import TableInPieces
 from .reading import Columns
 from .rows import are_numbers, check_any, check_classes, note_missing_targets, parse_rows

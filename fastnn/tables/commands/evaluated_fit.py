@@ -14,9 +14,9 @@ from sklearn.metrics import precision_recall_curve
 from ...system.messages import join_names, pluralize
 from ...system.validation import Array
 from ..members import Rows, make_splits
+from ..options import TrainTableOptions
 from ..report.page import EvaluatedFit
 from .matching import ignore_unseen
-from .options import TrainTableOptions
 from .rows import Problem
 from .scores import (
     METRICS,

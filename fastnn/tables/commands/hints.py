@@ -22,7 +22,7 @@ from ..encoding.categories import parse_numbers
 from ..encoding.encoder import MAX_CATEGORIES
 
 if TYPE_CHECKING:
-    from .options import ReadOptions
+    from ..options import ReadOptions
 
 # Fraction of a column's values from which the others are taken for mistakes, however much they differ.
 MOSTLY = 0.8

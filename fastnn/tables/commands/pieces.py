@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pandas
 from pandas import DataFrame
 
+from ..options import ReadOptions
 from ..parquet import Source, import_arrow, is_parquet
-from .options import ReadOptions
 from .reading import INDEX, Columns, ReadTable, read_table
 
 if TYPE_CHECKING:

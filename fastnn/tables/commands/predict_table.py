@@ -15,9 +15,9 @@ from ...system.messages import pluralize
 from ...system.printing import VisibleText, print
 from ...system.validation import Array
 from ..estimators import TabularClassifier, TabularRegressor
+from ..options import PredictOptions
 from ..parquet import import_arrow
 from .matching import Matching, check_known, find_known_texts, ignore_unseen, list_fitted_columns, load_model
-from .options import PredictOptions
 from .pieces import TableInPieces
 from .reading import Columns, resolve_names
 

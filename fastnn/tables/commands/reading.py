@@ -27,6 +27,7 @@ from ...system.files import is_url
 from ...system.messages import join_names, note_renamed_columns, pluralize
 from ...system.targets import MAX_CLASSES
 from ...system.validation import short_repr
+from ..options import ReadOptions
 from ..parquet import (
     MAX_RATIO,
     PARQUET,
@@ -41,7 +42,6 @@ from ..parquet import (
 )
 from .dialect import Dialect, find_dialect
 from .hints import guess_date_formats, parse_units, to_python_form
-from .options import ReadOptions
 
 # Number of bytes at the beginning of a file that determine its form.
 HEAD = 256 * 1024

@@ -22,12 +22,12 @@ from ..encoding.categories import to_text
 from ..encoding.encoder import TableEncoder
 from ..estimators import TabularClassifier, TabularRegressor
 from ..fits import check_size
+from ..options import TrainTableOptions
 from ..parquet import Source, is_parquet
 from ..presets import PRESETS
 from ..report.page import EvaluatedFit, make_report_page
 from .evaluated_fit import fit_and_evaluate
 from .matching import check_known, convert_column, find_text, find_text_columns
-from .options import TrainTableOptions
 from .reading import Columns, ReadTable, read_table, resolve_names
 from .rows import Problem, are_numbers, check_any, check_classes, make_problem, parse_rows
 from .scores import format_scores, to_json

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 from extras import all_need, optional
 
-from fastnn.cli.arguments import add_reading_arguments, parse_names
+from fastnn.system.arguments import parse_names
 from fastnn.tables.commands import reading
 from fastnn.tables.commands.hints import find_hint
-from fastnn.tables.commands.options import ReadOptions
 from fastnn.tables.commands.reading import Columns, read_table, resolve_names
+from fastnn.tables.options import ReadOptions
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -37,7 +37,7 @@ def path(tmp_path):
 def options(*arguments):
     """Return the options of a command line that concern the reading of tables."""
     parser = argparse.ArgumentParser()
-    add_reading_arguments(parser)
+    ReadOptions.add_arguments(parser)
     return ReadOptions.from_arguments(parser.parse_args(arguments))
 
 

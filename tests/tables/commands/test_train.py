@@ -11,8 +11,6 @@ from extras import all_need, optional
 from tables_of_customers import N, customers, written
 
 import fastnn
-from fastnn.cli import arguments
-from fastnn.tables.presets import PRESETS
 
 pytestmark = all_need("pandas")
 pd = optional("pandas")
@@ -472,7 +470,3 @@ def test_wrong_tables_are_refused_in_one_line(columns, arguments, message, folde
     written(customers().assign(**columns), folder / "t.csv")
     assert re.search(message, refused("train", "t.csv", *arguments.split()))
     assert os.listdir() == ["t.csv"]
-
-
-def test_the_command_has_the_presets_of_the_estimators():
-    assert list(PRESETS) == list(arguments.PRESETS)
