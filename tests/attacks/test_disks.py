@@ -1,4 +1,4 @@
-"""Attacks on disks: a picture that cannot be written raises OSError and leaves the older one unchanged."""
+"""Attacks on disks: a file that cannot be written raises OSError and leaves the older one unchanged."""
 
 import os
 import shutil
@@ -30,10 +30,11 @@ def draw_moons(out):
 
 WRITERS = [*((write, suffix) for write in (render, save) for suffix in (".png", ".zarr", ".dzi"))]
 WRITERS += [(draw_moons, suffix) for suffix in (".png", ".svg", ".pdf")]
+WRITERS += [(MODEL.to_c, ".h"), (MODEL.save, ".fastnn")]
 
 
 @pytest.mark.parametrize(("write", "suffix"), WRITERS)
-def test_a_full_disk_leaves_the_older_picture(write, suffix, tmp_path, capsys):
+def test_a_full_disk_leaves_the_older_file(write, suffix, tmp_path, capsys):
     """A limit of the size of files stands for a full disk: the system reports both in the same way."""
 
     def contents():
@@ -48,7 +49,8 @@ def test_a_full_disk_leaves_the_older_picture(write, suffix, tmp_path, capsys):
                 write(out)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, old)
-        assert "File too large" in str(error.value) + capsys.readouterr().err
+        named = "" if write is draw_moons else f": '{out}'"
+        assert f"File too large{named}" in str(error.value) + capsys.readouterr().err
         assert contents() == before
     write(out)
 

@@ -1,7 +1,6 @@
 """Drafts, the unfinished files of processes: a process that is killed loses neither older nor new files."""
 
 import errno
-import functools
 import os
 import re
 import signal
@@ -87,28 +86,6 @@ def test_a_file_that_is_open_elsewhere_is_replaced_or_stays_whole(tmp_path, monk
             save(path, "newer")
     assert (attempts, [*tmp_path.iterdir()]) == (["b.txt"] * 4, [path])
     assert path.read_text() == ("newer" if n_refused == 3 else "older")
-
-
-@pytest.mark.skipif(os.name != "posix", reason="Windows has no such limit")
-@pytest.mark.parametrize(
-    "name", ["a.c", "a.png", pytest.param("a.zarr", marks=pytest.mark.needs("zarr")), "a.fastnn"]
-)
-def test_an_error_of_a_full_disk_names_the_file(tmp_path, name):
-    import resource
-
-    model = fastnn.Model([2, 3, 2], random_state=0)
-    fastnn.render_boundary(model, (0, 1), (0, 1), 64)  # kernels are compiled without a limit
-    write = {".c": model.to_c, ".fastnn": model.save}
-    draw = functools.partial(fastnn.render_boundary, model, (-2, 2), (-2, 2), 64)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (16, limits[1]))
-    path = tmp_path / name
-    try:
-        with pytest.raises(OSError, match=f"{os.strerror(errno.EFBIG)}: '{re.escape(str(path))}'$"):
-            write[path.suffix](path) if path.suffix in write else draw(out=path)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.skipif(os.name != "posix", reason="Windows has no such permissions")
