@@ -53,16 +53,19 @@ class Draft:
         try:
             for path in self.paths:
                 _keep_mode(path, self.name(path))
-            # A single file replaces an older file atomically, but several files or a folder cannot: move the
-            # older ones away first. The last name may be a page that refers to the others: the reverse order
-            # ensures that the page never exists without them.
-            if len(self.paths) > 1 or self.name(self.paths[0]).is_dir():
+            only, *others = self.paths
+            if not others and not self.name(only).is_dir():
+                # Replaces an older file atomically. After it, an interrupt has nothing to restore.
+                _replace(self.name(only), only)
+            else:
+                # Several files or a folder cannot: move the older ones away first. The last name may be a
+                # page that refers to the others: the reverse order ensures that it never exists without them.
                 older = Path(tempfile.mkdtemp(prefix=OLDER, dir=self.folder))
                 for path in reversed(self.paths):
                     if os.path.lexists(path):  # also a link to nothing, which no folder can replace
                         _move(path, older / path.name, moves)
-            for path in self.paths:
-                _move(self.name(path), path, moves)
+                for path in self.paths:
+                    _move(self.name(path), path, moves)
         except BaseException as error:
             self._holds_older = True
             error.add_note(f"Older files that are not in their place are in {self.folder}")
