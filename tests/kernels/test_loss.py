@@ -40,12 +40,14 @@ def make_problem(draw: Draw, loss, n_scores, count):
         S = np.round(S)  # ties, and scores equal to their targets
     if loss.name == "poisson":
         S = np.clip(S, -80, 80)  # the exponential is finite in both dtypes
-    y = np.ascontiguousarray(targets(loss, n_scores, T, draw.dtype, draw.random).T)
-    return S, y, draw.weights(count)
+    y = targets(loss, n_scores, T, draw.dtype, draw.random).T
+    if loss.name == "softmax_cross_entropy" and n_scores > 1 and draw.random.random() < 0.3:
+        y = draw.random.dirichlet(np.full(n_scores, 0.4), T).T.astype(draw.dtype)  # soft targets
+    return S, np.ascontiguousarray(y), draw.weights(count)
 
 
 def in_rows(loss, S, y, weights):
-    return S.T, (y[0] if loss.of_labels else y.T), weights[0]
+    return S.T, (y[0] if loss.of_labels and len(y) == 1 else y.T), weights[0]
 
 
 @with_examples(120)

@@ -10,25 +10,28 @@ import fastnn
 from fastnn.engine import limits
 from fastnn.training.options import SETTINGS
 
+# Optimizers, the iterations that suffice, and the relative error that they leave.
+MINIMISERS = {"lbfgs": (fastnn.LBFGS(ftol=0.0, gtol=1e-10), 200, 1e-6)}
+MINIMISERS["levenberg_marquardt"] = fastnn.LevenbergMarquardt(), 8, 1e-9
+
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_lbfgs_of_one_linear_layer_is_ridge_regression(reduction, backend):
+@pytest.mark.parametrize("name", MINIMISERS)
+def test_the_minimum_of_one_linear_layer_is_ridge_regression(name, reduction, backend):
     """The minimum has a closed form; the penalty applies to the weights and not to the bias."""
+    optimizer, num_passes, error = MINIMISERS[name]
     weights = 1.0 + np.arange(200) % 3
-    targets = X @ [[1.5], [-2.0]] + 3.0 + np.sin(7 * X[:, 1:])
+    targets = X @ [[1.5, 1.0], [-2.0, 0.0]] + 3.0 + np.sin(7 * X[:, 1:])
     reg_lambda = 100.0 if reduction == "sum" else 100.0 / weights.sum()
     network = {"output_activation": "identity", "loss": "squared_error", "random_state": 0}
-    model = fastnn.Model([2, 1], backend=backend, **network)
+    model = fastnn.Model([2, 2], backend=backend, **network)
     options = {"reduction": reduction, "reg_lambda": reg_lambda, "sample_weight": weights}
-    history = model.train(X, targets, num_passes=200, optimizer=fastnn.LBFGS(ftol=0.0, gtol=1e-10), **options)
-    mean_x, mean_y = (np.average(values, axis=0, weights=weights) for values in (X, targets))
-    centred = X - mean_x
-    W = np.linalg.solve(
-        centred.T @ (weights[:, None] * centred) + 100.0 * np.eye(2),
-        centred.T @ (weights[:, None] * (targets - mean_y)),
+    history = model.train(X, targets, num_passes, optimizer=optimizer, **options)
+    A = np.column_stack([X, np.ones(200)])
+    expected = np.linalg.solve(
+        A.T @ (weights[:, None] * A) + np.diag([100.0, 100.0, 0.0]), A.T @ (weights[:, None] * targets)
     )
-    np.testing.assert_allclose(model.W[0], W, rtol=1e-6)
-    np.testing.assert_allclose(model.b[0], [mean_y - mean_x @ W], rtol=1e-6)
+    np.testing.assert_allclose(np.vstack([*model.W, *model.b]), expected, rtol=error)
     assert history.gradient_norm[-1] < 1e-5 * history.gradient_norm[0]
     expected = model.calculate_loss(X, targets, sample_weight=weights)
     assert history.loss[-1] == pytest.approx(expected, rel=1e-10)

@@ -5,7 +5,6 @@ import itertools
 import numpy as np
 import pytest
 import scipy.sparse
-from small_models import BACKENDS
 
 import fastnn
 
@@ -23,21 +22,6 @@ def train(network, y=SMOOTH, X=X, num_passes=30, reg_lambda=0.0, **options):
     optimizer = options.pop("optimizer", "levenberg_marquardt")
     network.train(X, y, num_passes=num_passes, reg_lambda=reg_lambda, optimizer=optimizer, **options)
     return np.concatenate([array.ravel() for array in (*network.W, *network.b)])
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("reduction", ["sum", "mean"])
-def test_a_linear_layer_reaches_the_normal_equations_in_few_iterations(reduction, backend):
-    weights = 1.0 + np.arange(150) % 3
-    strength = 100.0 if reduction == "sum" else 100.0 / weights.sum()
-    network = model((2, 2), backend=backend)
-    options = {"reduction": reduction, "sample_weight": weights}
-    train(network, num_passes=8, reg_lambda=strength, **options)
-    A = np.column_stack([X, np.ones(150)])
-    expected = np.linalg.solve(
-        A.T @ (weights[:, None] * A) + np.diag([100.0, 100.0, 0.0]), A.T @ (weights[:, None] * SMOOTH)
-    )
-    np.testing.assert_allclose(np.vstack([network.W[0], network.b[0]]), expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("bayesian", [False, True])
