@@ -84,9 +84,9 @@ lengths = st.sampled_from([1, 9, 41, 64, 97, 150, 300])
 
 
 @with_examples(200)
-@given(st.one_of(single(), voting()), st.sampled_from(["", "tied", "biased"]), st.data())
+@given(st.one_of(single(), voting()), st.sampled_from(["", "tied", "biased", "not finite"]), st.data())
 def test_certified_is_dense(drawn, special, data):
-    """Of networks of any kind, where classes are tied, where biases are huge, and in any view."""
+    """Of networks of any kind, where classes are tied, biases huge or scores not finite, and in any view."""
     committee, random = drawn
     for network, parameters in committee.members:
         weights, biases = network.weights(parameters), network.biases(parameters)
@@ -94,6 +94,10 @@ def test_certified_is_dense(drawn, special, data):
             which = slice(1, data.draw(st.sampled_from([2, None])))
             for views in (weights, biases):
                 views[-1][:, which] = views[-1][:, :1]
+        if special == "not finite":  # or so large that products overflow
+            values = [np.nan, np.inf, -np.inf, np.finfo(network.dtype).max, -np.finfo(network.dtype).max]
+            array = data.draw(st.sampled_from([*weights, *biases]))
+            array[0, random.integers(array.shape[1])] = data.draw(st.sampled_from(values))
         for b in biases[:-1] if special == "biased" else ():
             b[:, random.random(b.shape[1]) < 0.6] = data.draw(st.sampled_from([-1e3, -30.0, 1e3, 1e30]))
     at = data.draw(st.sampled_from([(0.0, 0.0), find_boundary(committee), (1e3, -1e6), (1e30, 0.0)]))

@@ -32,8 +32,8 @@ every_case = pytest.mark.parametrize("loss", CASES, ids=repr)
 n_scores = st.one_of(st.integers(1, 12), st.sampled_from([2, 2, 70]))
 
 
-def make_problem(draw: Draw, loss, n_scores, count):
-    """Return scores (K, T), targets (Y, T) and weights (1, T), which are 0 in the padding."""
+def make_problem(draw: Draw, loss, n_scores, count, is_soft):
+    """Return scores (K, T), targets (Y, T), soft ones if possible, and weights (1, T), 0 in the padding."""
     T = draw.padded(count)
     S = draw.array(n_scores, T)
     if draw.random.random() < 0.3:
@@ -41,8 +41,8 @@ def make_problem(draw: Draw, loss, n_scores, count):
     if loss.name == "poisson":
         S = np.clip(S, -80, 80)  # the exponential is finite in both dtypes
     y = targets(loss, n_scores, T, draw.dtype, draw.random).T
-    if loss.name == "softmax_cross_entropy" and n_scores > 1 and draw.random.random() < 0.3:
-        y = draw.random.dirichlet(np.full(n_scores, 0.4), T).T.astype(draw.dtype)  # soft targets
+    if is_soft and loss.name == "softmax_cross_entropy" and n_scores > 1:
+        y = draw.random.dirichlet(np.full(n_scores, 0.4), T).T.astype(draw.dtype)
     return S, np.ascontiguousarray(y), draw.weights(count)
 
 
@@ -50,10 +50,11 @@ def in_rows(loss, S, y, weights):
     return S.T, (y[0] if loss.of_labels and len(y) == 1 else y.T), weights[0]
 
 
-@with_examples(120)
-@given(draws, st.sampled_from(CASES), n_scores, counts)
-def test_loss_and_derivatives_match_the_reference(draw: Draw, loss, n_scores, count):
-    S, y, weights = make_problem(draw, loss, n_scores, count)
+@every_case
+@with_examples(20)
+@given(draws, n_scores, counts, st.booleans())
+def test_loss_and_derivatives_match_the_reference(loss, draw: Draw, n_scores, count, is_soft):
+    S, y, weights = make_problem(draw, loss, n_scores, count, is_soft)
     parameter = float(draw.dtype.type(loss.parameter))
     dS, dS_alone = untouched(S.shape, draw.dtype), untouched(S.shape, draw.dtype)
     arguments = S, y, weights, parameter
