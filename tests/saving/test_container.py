@@ -197,6 +197,8 @@ def test_estimators_on_whose_attributes_kernels_rely_are_checked(tmp_path):
     classifier().fit(X, y).save(path)
     for name, value, message in [
         ("n_outputs_", 3, "classes do not fit n_outputs_"),
+        ("n_outputs_", 1.0, "n_outputs_ is not of the type"),
+        ("n_features_in_", "2", "n_features_in_ is not of the type"),
         ("n_features_in_", 5, "do not fit the network"),
         ("classes_", [1, 0], "classes_ is not of the type numpy.ndarray"),
         *((name, "a", "has no attribute") for name in ("predict", "model_", "coefs_", "__class__", "_fit")),
