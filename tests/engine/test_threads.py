@@ -6,13 +6,12 @@ on one thread.
 
 import gc
 import threading
-import warnings
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 from estimator_checks import parameters, state
 from processes import PATIENCE
-from sklearn.exceptions import ConvergenceWarning
 
 import fastnn
 from fastnn.engine import limits
@@ -33,61 +32,14 @@ def train(seed, n_threads=1, **options):
     return np.concatenate([parameters(model), history.loss, history.gradient_norm, *history.update_ratio])
 
 
-def run_together(tasks):
-    found = {}
-    workers = [threading.Thread(target=lambda k=k: found.update({k: tasks[k]()})) for k in range(len(tasks))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    return [found[k] for k in range(len(tasks))]
-
-
-def assert_all_equal(results):
-    for other in results[1:]:
-        np.testing.assert_array_equal(results[0], other)
-
-
-# Layers whose weights are updated in strips of whole vectors: several in each part of the first layer;
-# none; and a first layer whose derivatives by its inputs are empty.
-each_width = pytest.mark.parametrize("layers", [(244, 32, 24, 8), (249, 33, 8, 3), (900, 16, 3)], ids=str)
-
-
-def share_everything(monkeypatch):
-    monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
-    monkeypatch.setattr(limits, "TEAM_TRAFFIC", 0.0)
-
-
-@each_width
-@pytest.mark.parametrize("estimator", [False, True], ids=["model", "estimator"])
-def test_updates_in_strips_give_the_same_bits_as_updates_at_once(monkeypatch, layers, estimator):
-    """With `clip_norm`, all weights are updated at once, when the norm of the gradient is known."""
-    share_everything(monkeypatch)
-    X, y = random.normal(size=(300, layers[0])), random.integers(0, layers[-1], 300)
-    results = []
-    for clip_norm, n_threads in ((None, 1), (None, 2), (1e30, 1), (1e30, 2)):
-        options = {"batch_size": 64, "random_state": 0, "n_threads": n_threads}
-        if estimator:  # an estimator records objectives, with the squares of the weights
-            settings = {"max_iter": 3, "alpha": 0.1, "max_grad_norm": clip_norm}
-            network = fastnn.MLPClassifier(layers[1:-1], **settings, **options)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ConvergenceWarning)
-                network.fit(X, y)
-            results.append(np.concatenate([parameters(network), network.loss_curve_]))
-        else:
-            network = fastnn.Model(layers, activation="relu", random_state=0)
-            history = network.train(X, y, 3, 0.01, optimizer="adam", clip_norm=clip_norm, **options)
-            results.append(np.concatenate([parameters(network), history.loss, history.gradient_norm]))
-    assert_all_equal(results)
-
-
-@each_width
+@pytest.mark.parametrize("layers", [(244, 32, 24, 8), (249, 33, 8, 3), (900, 16, 3)], ids=str)
 @pytest.mark.parametrize("batch_size", [64, 250])
 @pytest.mark.parametrize("input_dropout", [0.0, 0.3])
 def test_batch_normalisation_and_dropout_of_shared_units_match_the_reference(
     monkeypatch, layers, batch_size, input_dropout
 ):
-    share_everything(monkeypatch)
+    monkeypatch.setattr(limits, "SHARED_OPERATIONS", 0)
+    monkeypatch.setattr(limits, "TEAM_TRAFFIC", 0.0)
     X, y = random.normal(size=(300, layers[0])), random.integers(0, layers[-1], 300)
     options = {"optimizer": "momentum", "reduction": "mean", "batch_size": batch_size, "random_state": 0}
     results = []
@@ -97,28 +49,29 @@ def test_batch_normalisation_and_dropout_of_shared_units_match_the_reference(
         weights = 0.5 + np.arange(300) % 3
         history = network.train(X, y, 5, 0.01, sample_weight=weights, n_threads=n_threads, **options)
         results.append(np.concatenate([state(network), history.loss, history.gradient_norm]))
-    assert_all_equal(results[:2])
+    np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_allclose(results[0], results[2], rtol=1e-9, atol=1e-11)
 
 
 def test_trainings_on_eight_threads_give_the_same_bits():
     """Each training asks for two threads: sixteen threads compete for the cores."""
-    together = run_together([lambda seed=seed: train(seed, 2) for seed in range(8)])
-    for seed, result in enumerate(together):
-        np.testing.assert_array_equal(train(seed), result)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(train, range(8), [2] * 8))
+    np.testing.assert_array_equal(together, [train(seed) for seed in range(8)])
 
 
 def test_a_thread_may_predict_with_a_model_that_another_trains():
-    models = [fastnn.Model(LAYERS, dropout=0.2, random_state=0) for _ in range(2)]
-    options = {"random_state": 0, **OPTIONS}
+    model, alone = (fastnn.Model(LAYERS, dropout=0.2, random_state=0) for _ in range(2))
 
-    def predict():
-        return all(np.isfinite(models[0].predict_proba(X[:100])).all() for _ in range(50))
+    def predict(_):
+        return np.isfinite(model.predict_proba(X[:100])).all()
 
-    _, *are_finite = run_together([lambda: models[0].train(X, y, n_threads=2, **options), predict, predict])
+    with ThreadPoolExecutor(2) as pool:
+        are_finite = pool.map(predict, range(100))
+        model.train(X, y, n_threads=2, random_state=0, **OPTIONS)
     assert all(are_finite)
-    models[1].train(X, y, **options)
-    assert_all_equal([parameters(model) for model in models])
+    alone.train(X, y, random_state=0, **OPTIONS)
+    np.testing.assert_array_equal(parameters(model), parameters(alone))
 
 
 def test_the_threads_of_a_training_end_though_an_error_refers_to_the_training():
@@ -156,5 +109,5 @@ def test_a_failing_thread_does_not_leave_the_others_waiting(failing, monkeypatch
         with pytest.raises(IndexError, match="out of bounds"):
             train(0, 2)
     monkeypatch.setattr(CorePlaces, "take", take)
-    assert_all_equal([expected, train(0, 2)])
+    np.testing.assert_array_equal(train(0, 2), expected)
     assert failures
