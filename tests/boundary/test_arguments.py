@@ -284,11 +284,6 @@ def test_classes_keep_their_dtype(values):
     np.testing.assert_array_equal(image.classes, values)
 
 
-def test_fill_tells_the_number_of_features_of_a_function():
-    data = picture(lambda points: points[:, 3] > 0, features=(2, 3), fill=[1, 1, 0, 0])
-    assert 0 < data.mean() < 1
-
-
 @pytest.mark.needs("pandas")
 def test_fill_may_give_values_by_the_names_of_features():
     X, y = load_iris(return_X_y=True, as_frame=True)

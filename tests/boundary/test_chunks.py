@@ -32,8 +32,6 @@ def test_an_array_of_another_classifier_is_its_picture():
 
 
 def test_wrong_arguments_are_refused_before_the_computation(trained):
-    with pytest.raises(ValueError, match="xlim must be two finite numbers"):
-        fastnn.boundary_array(trained, (1, 1), (0, 1))
     with pytest.raises(ValueError, match="chunks must be an integer of at least 1"):
         fastnn.boundary_array(trained, *VIEW, chunks=0)
     with pytest.raises(ValueError, match="name them with classes="):

@@ -56,10 +56,11 @@ kinds = st.sampled_from([(regressor, {}), (classifier, {}), (classifier, {"class
     seed=st.integers(0, 2**32 - 1),
     weighted=st.booleans(),
     n_fits=st.integers(1, 2),
+    workers=st.sampled_from([None, "in turn", "all at once"]),
 )
-@with_examples(40)
-def test_every_estimator_is_fitted_as_by_its_own_fit(many, n_jobs, seed, weighted, n_fits):
-    """This holds for repeated fits, too, and shared generators end in the same state."""
+@with_examples(60)
+def test_every_estimator_is_fitted_as_by_its_own_fit(many, n_jobs, seed, weighted, n_fits, workers):
+    """On workers or not; for repeated fits, too, and shared generators end in the same state."""
     weights = WEIGHTS + 1 if weighted else None
 
     def prepare():
@@ -76,9 +77,12 @@ def test_every_estimator_is_fitted_as_by_its_own_fit(many, n_jobs, seed, weighte
     drawn = shared.random_sample(), np.random.random_sample()
 
     shared, together = prepare()
-    for _ in range(n_fits):
-        fitted = fit_many(together, X, y, sample_weight=weights, n_jobs=n_jobs)
-        assert all(one is other for one, other in zip(fitted, together, strict=True))
+    backend = PicklingBackend() if workers else "threading"
+    with joblib.parallel_config(backend), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PicklingBackend, "supports_return_generator", workers == "in turn")
+        for _ in range(n_fits):
+            fitted = fit_many(together, X, y, sample_weight=weights, n_jobs=n_jobs)
+            assert all(one is other for one, other in zip(fitted, together, strict=True))
     assert (shared.random_sample(), np.random.random_sample()) == drawn
     assert_same_fits(together, alone)
 
@@ -102,13 +106,19 @@ def test_the_others_are_fitted_although_one_fit_fails(n_jobs):
 
 
 @pytest.mark.parametrize("n_jobs", [1, 3])
-def test_warnings_of_every_fit_reach_the_caller(n_jobs):
+@pytest.mark.parametrize("backend", [PicklingBackend(), "threading"], ids=["workers", "threads"])
+def test_warnings_of_every_fit_come_from_the_line_of_the_call(backend, n_jobs):
     many = [classifier(), classifier(tol=10.0, n_iter_no_change=1), classifier(batch_size=151)]
-    with warnings.catch_warnings(record=True) as caught:
+    with joblib.parallel_config(backend), warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         fit_many(many, X, y, n_jobs=n_jobs)
-    messages = sorted(str(warning.message)[:29] for warning in caught)
+    assert {one.filename for one in caught} == {__file__}
+    messages = sorted(str(one.message)[:29] for one in caught)
     assert messages == ["Got `batch_size` less than 1 ", *["Stochastic Optimizer: Maximum"] * 2]
+    with joblib.parallel_config(backend), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(ConvergenceWarning, match="Maximum iterations"):
+            fit_many(many, X, y, n_jobs=n_jobs)
 
 
 class CallingSchedule(Schedule):
@@ -224,50 +234,16 @@ KINDS = (
 )
 
 
-def many(n=7, **options):
+def many(n):
     """Return estimators of several kinds, which differ in their seeds."""
-    return [classifier(**{"random_state": k} | KINDS[k % len(KINDS)] | options) for k in range(n)]
-
-
-@pytest.mark.parametrize(
-    ("streams", "options"), [(True, {"warm_start": True}), (False, {})], ids=["streaming", "all at once"]
-)
-def test_fits_on_workers_are_the_same(workers, options, streams, monkeypatch):
-    monkeypatch.setattr(PicklingBackend, "supports_return_generator", streams)
-    with joblib.parallel_config("threading"):
-        expected = fastnn.fit_many(many(40, **options), X, y)
-    found = fastnn.fit_many(many(40, **options), X, y)
-    assert 3 <= workers.n_batches < 40  # batches of several fits
-    assert_same_fits(found, expected)
-    fastnn.fit_many(found, X, y)
-    for one in expected:
-        one.fit(X, y)
-    assert_same_fits(found, expected)
-    for one in (*found, *expected):
-        if one.solver != "lbfgs":
-            one.set_params(early_stopping=False, class_weight=None).partial_fit(X, y)
-    assert_same_fits(found, expected)
-    for one, other in zip(found, many(40, **options), strict=True):
-        assert one.random_state == other.random_state
+    return [classifier(**{"random_state": k} | KINDS[k % len(KINDS)]) for k in range(n)]
 
 
 def test_weights_and_validation_data_and_sparse_samples_go_to_workers(workers):
     data = {"sample_weight": np.arange(len(X)) % 3 + 1.0, "X_val": X[::3], "y_val": y[::3]}
     for samples in (X, scipy.sparse.csr_matrix(X), X.tolist()):
-        alone = [one.fit(samples, y, **data) for one in many(3)]
-        assert_same_fits(fastnn.fit_many(many(3), samples, y, **data), alone)
-
-
-def test_fits_that_share_a_generator_stay_in_this_process(workers):
-    def prepare():
-        shared = np.random.RandomState(3)
-        return shared, [classifier(random_state=seed) for seed in (0, shared, 1, shared)]
-
-    generator, alone = prepare()
-    shared, together = prepare()
-    assert_same_fits(fastnn.fit_many(together, X, y), [one.fit(X, y) for one in alone])
-    assert shared.random_sample() == generator.random_sample()
-    assert together[1].random_state is shared
+        alone = [one.fit(samples, y, **data) for one in many(5)]
+        assert_same_fits(fastnn.fit_many(many(5), samples, y, **data), alone)
 
 
 @pytest.mark.parametrize(
@@ -311,19 +287,6 @@ def fail():
 def test_an_error_that_pickles_cannot_read_comes_as_text(workers):
     with pytest.raises(RuntimeError, match="UnreadableError: one"):
         fastnn.fit_many([endless(fail), classifier()], X, y)
-
-
-@pytest.mark.parametrize("backend", [PicklingBackend(), "threading"], ids=["workers", "threads"])
-def test_warnings_come_from_the_line_of_the_call(backend):
-    estimators = [classifier(random_state=k) for k in range(4)]
-    with joblib.parallel_config(backend), warnings.catch_warnings(record=True) as found:
-        warnings.simplefilter("always")
-        fastnn.fit_many(estimators, X, y)
-    assert [(one.category, one.filename) for one in found] == [(ConvergenceWarning, __file__)] * 4
-    with joblib.parallel_config(backend), warnings.catch_warnings():
-        warnings.simplefilter("error")
-        with pytest.raises(ConvergenceWarning, match="Maximum iterations"):
-            fastnn.fit_many(estimators, X, y)
 
 
 def find_unfitted(estimators):

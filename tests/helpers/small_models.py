@@ -6,7 +6,6 @@ from estimator_checks import state
 import fastnn
 from fastnn.play.datasets import moons
 
-BACKENDS = ("numba", "numpy")
 CLOSE = {"rtol": 1e-10, "atol": 1e-12}
 
 X, y = moons(200, 0.2, 0)
