@@ -33,7 +33,7 @@ def make_pair(optimizer="sgd", *, frozen=False, **options):
 
 def assert_close(found, expected):
     scale = max(np.abs(expected).max(), 1.0)  # the derivatives by the scores have the size 1
-    tolerance = 1e-12 if expected.dtype == np.float64 else 3e-5
+    tolerance = 1e-12 if expected.dtype == np.float64 else 1e-5
     np.testing.assert_allclose(found, expected, rtol=0, atol=tolerance * scale)
 
 
