@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from fastnn_kernels.compiler.entry import FunctionPointer, PythonPointer
+from fastnn_kernels.calls.formulas import GIVEN_LOSS, backward_pointer
+from fastnn_kernels.compiler.entry import FunctionPointer, PreparedCall, PythonPointer
 
 from ..losses import Loss
 from ..network.description import Array
@@ -61,34 +61,42 @@ def _make_function(loss: Any, dtype: np.dtype) -> Callable[..., float]:
     """Return the function that calls a user's methods, given the words of a kernel of `loss.py`."""
 
     @functools.lru_cache(1024)
-    def view(address: int, n_rows: int, n_samples: int) -> Array:
-        memory: Any = (ctypes.c_char * (n_rows * n_samples * dtype.itemsize)).from_address(address)
-        return np.ndarray((n_rows, n_samples), dtype, memory).T
+    def prepare(S: int, K: int, T: int, y: int, Y: int, weights: int, dS: int) -> tuple[Any, ...]:
+        """Return the scores and targets of a tile, arrays for values and slopes, and the call that adds them.
 
-    def copy(*words: int) -> Array:
+        The call weighs the slopes and returns the sum of the weighted values.
+        """
+
+        def view(address: int, n_rows: int) -> Array:
+            memory: Any = (ctypes.c_char * (n_rows * T * dtype.itemsize)).from_address(address)
+            return np.ndarray((n_rows, T), dtype, memory)
+
+        values, slopes, unused = np.zeros((3, K, T), dtype)
+        given = {"S": values, "y": slopes, "weights": view(weights, 1), "dS": view(dS, K) if dS else unused}
+        call = PreparedCall(backward_pointer(GIVEN_LOSS, dtype), parameter=0.0, wanted=True, **given)
+        return view(S, K).T, view(y, Y).T, values.T, slopes.T, call
+
+    def copy(rows: Array) -> Array:
         """Return a copy of a tile: a method may keep it, and the kernel's memory ends with the training."""
-        array = view(*words).copy("K")
-        array.flags.writeable = False
+        array = rows.copy("K")
+        array.setflags(write=False)
         return array
 
     @np.errstate(all="ignore")
     def run(*words: Any) -> float:
         S, K, T, y, Y, _, weights, _, _, _, wanted, dS, *_ = *words, True, 0
-        scores, targets, factors = copy(S, K, T), copy(y, Y, T), view(weights, 1, T)
+        scores, targets, values, slopes, call = prepare(S, K, T, y, Y, weights, dS)
+        scores, targets = copy(scores), copy(targets)
         try:
             if dS:
-                result = view(dS, K, T)
-                np.multiply(loss.slope(scores, targets), factors, out=result, casting="same_kind")
-                if not math.isfinite(np.vdot(result.T, result.T)):
-                    result[factors[:, 0] == 0] = 0  # such as padding
-            if not wanted:
-                return 0.0
-            losses = np.multiply(loss.value(scores, targets), factors, out=np.empty((K, T)).T)
-            total = float(np.add.reduce(losses, axis=None))
-            return total if math.isfinite(total) else float(losses[factors[:, 0] > 0].sum())
+                np.copyto(slopes, loss.slope(scores, targets))
+            if wanted:
+                np.copyto(values, loss.value(scores, targets))
         except BaseException:
-            if dS:
-                view(dS, K, T)[...] = np.nan  # ends the training
+            slopes[...] = np.nan  # ends the training
             raise
+        finally:
+            total = call()
+        return total if wanted else 0.0
 
     return run

@@ -37,6 +37,7 @@ def all_pointers() -> Iterator[FunctionPointer]:
             yield formulas.forward_pointer(name, dtype)
         for name in LOSSES:
             yield from (formulas.value_pointer(name, dtype), formulas.backward_pointer(name, dtype))
+        yield formulas.backward_pointer(formulas.GIVEN_LOSS, dtype)
         for name, (with_l1, plain) in product(OPTIMIZERS, [(False, False), (True, False), (False, True)]):
             yield formulas.update_pointer(name, with_l1, dtype, plain)
         yield from _training_pointers(dtype)

@@ -63,6 +63,10 @@ def forward_pointer(name: str, dtype: np.dtype) -> FunctionPointer:
     return FunctionPointer("output.output_forward", (name,), {"S": of.inputs, "P": of.matrix}, NONE)
 
 
+# The operations (`vectors/recorded.py`) of a loss whose values and slopes are given as scores and targets.
+GIVEN_LOSS = (("positive", 0),), (("positive", 1),)
+
+
 @functools.cache
 def value_pointer(name: str | tuple, dtype: np.dtype) -> FunctionPointer:
     """Return a pointer to the kernel `loss.loss_value` of an argument of `loss.find_loss`."""
