@@ -287,8 +287,8 @@ class Backprop:
         Raises
         ------
         ValueError
-            If a number is out of range, if no `backward` has computed a gradient since the last step, or if
-            the network is frozen.
+            If a number is out of range, if no `backward` has computed a gradient since the last step, if an
+            array of ``model.W`` or ``model.b`` has been made read-only, or if the network is frozen.
         DivergenceError
             If a parameter or the optimizer's state would become infinite or NaN. Both keep their values.
         """
@@ -298,6 +298,8 @@ class Backprop:
             )
         if not self._has_gradient:
             raise ValueError("step needs a gradient: call forward and backward first")
+        if not self.model._is_writeable:
+            self.model._make_writeable()
         if (epsilon, reg_lambda) != self._rates:
             self._rates = check_rate(epsilon, "epsilon"), check_rate(reg_lambda, "reg_lambda")
         self._shape, self._has_gradient = None, False

@@ -93,8 +93,8 @@ class Model(Exportable, Savable):
         Weights of the layers, views of the live parameters: writing to a view changes the model. An array
         assigned by ``model.W[0] = ...`` or ``model.W = [...]`` must have the view's shape and hold real
         numbers within the range of the dtype; if one array of a list is refused, none is written. NaN and
-        infinity may be assigned, but `train` refuses to start from them with a ValueError, and so it does
-        after ``model.W[0].setflags(write=False)``.
+        infinity may be assigned, but `train` refuses to start from them with a ValueError. After
+        ``model.W[0].setflags(write=False)``, `train` and `Backprop.step` are refused.
     b : list of array (1, n_out)
         Biases of the layers, live views like `W`.
     batch_norm : list of BatchNorm
@@ -155,6 +155,7 @@ class Model(Exportable, Savable):
     # A model that has not been trained has these defaults.
     history_: History | None = None
     _training: TrainingState | None = None
+    _is_writeable = False  # True if no view has been taken since the flags of all were checked
     _is_flat = False  # True if the targets of the last training had one dimension
     evaluate, fit, score = ForeignMethod(), ForeignMethod(), ForeignMethod()
     forward, backward, step, zero_grad = ForeignMethod(), ForeignMethod(), ForeignMethod(), ForeignMethod()
@@ -242,6 +243,7 @@ class Model(Exportable, Savable):
         if kept is None or kept[2] is not self._parameters:
             network, parameters = self._network, self._parameters
             kept = self._views = network.weights(parameters), network.biases(parameters), parameters
+        self._is_writeable = False  # whoever has a view may set its flag
         return kept
 
     @property
@@ -262,6 +264,7 @@ class Model(Exportable, Savable):
             for k, view in enumerate(views):
                 if not view.flags.writeable:
                     raise ValueError(f"{name}[{k}] is read-only: {name}[{k}].setflags(write=True) frees it")
+        self._is_writeable = True
 
     # --- training --------------------------------------------------------------------------------
 

@@ -234,9 +234,13 @@ def test_wrong_calls_are_refused_by_name(case):
         call(fastnn.Backprop(fastnn.Model([3, 4, 2], random_state=0)))
 
 
-def test_a_frozen_network_may_be_read_only():
+def test_a_read_only_network_is_frozen():
     model = fastnn.Model([3, 4, 2], random_state=0)
+    net = forward(fastnn.Backprop(model))
+    net.backward(np.ones((3, 2)))
     model.W[0].setflags(write=False)
+    with pytest.raises(ValueError, match=r"W\[0\] is read-only"):
+        net.step(0.1)
     with pytest.raises(ValueError, match=r"W\[0\] is read-only"):
         fastnn.Backprop(model)
     assert forward(fastnn.Backprop(model, frozen=True)).backward(np.ones((3, 2))).shape == (3, 3)
