@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .estimators.ensemble import MLPEnsembleClassifier as MLPEnsembleClassifier
     from .estimators.ensemble import MLPEnsembleRegressor as MLPEnsembleRegressor
     from .estimators.many import fit_many as fit_many
+    from .estimators.pipelines import jacobian as jacobian
     from .estimators.regressor import MLPRegressor as MLPRegressor
     from .exercises import check_exercise as check_exercise
     from .export.c import to_c as to_c
@@ -92,6 +93,7 @@ _HOMES = {
     "check_exercise": "exercises",
     "fit_many": "estimators.many",
     "info": "saving.information",
+    "jacobian": "estimators.pipelines",
     "load": "saving.files",
     "plot_calibration": "tables.plotting",
     "plot_decision_boundary": "plotting.boundary",

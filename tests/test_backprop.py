@@ -1,5 +1,7 @@
 """Backprop, Jacobians and the outputs of layers: against the reference, central differences and trainings."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -132,17 +134,29 @@ def test_outputs_of_layers_are_those_of_the_formula(backend, n):
 
 def test_estimators_have_jacobians_and_outputs_of_layers():
     from sklearn.datasets import load_iris
+    from sklearn.decomposition import PCA
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import MinMaxScaler, PowerTransformer
 
     X, y = load_iris(return_X_y=True)
     classifier = fastnn.MLPClassifier((5,), max_iter=30, random_state=0)
-    for few in (y > 0, y):
+    pipeline = make_pipeline(MinMaxScaler(), PCA(3, whiten=True), classifier)
+    for model, few in product((pipeline, classifier), (y > 0, y)):
         with pytest.warns(UserWarning, match="converge"):
-            classifier.fit(X, few)
-        J = classifier.jacobian(X[:7], of="probabilities")
-        moved = 1e-6 * (np.arange(4) == 2)
-        slope = (classifier.predict_proba(X[:7] + moved) - classifier.predict_proba(X[:7] - moved)) / 2e-6
-        np.testing.assert_allclose(J[:, :, 2], slope, rtol=0, atol=1e-8)
-        assert [A.shape[1] for A in classifier.layer_outputs(X)] == [5, J.shape[1] if J.shape[1] > 2 else 1]
+            model.fit(X, few)
+        J = fastnn.jacobian(model, X[:7], of="probabilities")
+        for i in range(4):
+            moved = 1e-6 * (np.arange(4) == i)
+            slope = (model.predict_proba(X[:7] + moved) - model.predict_proba(X[:7] - moved)) / 2e-6
+            np.testing.assert_allclose(J[:, :, i], slope, rtol=0, atol=1e-8)
+    assert [A.shape[1] for A in classifier.layer_outputs(X)] == [5, 3]
+    with pytest.raises(ValueError, match="X contains NaN, first at row 0, column 1"):
+        fastnn.jacobian(pipeline.set_params(minmaxscaler=SimpleImputer().fit(X)), [[1.0, np.nan, 1.0, 1.0]])
+    with pytest.raises(ValueError, match="^PowerTransformer is not known to be affine"):
+        fastnn.jacobian(make_pipeline(PowerTransformer(), classifier), X)
+    with pytest.raises(ValueError, match="^model must be a network of fastnn, .*, got PCA"):
+        fastnn.jacobian(PCA(), X)
 
 
 def test_the_last_passes_overwrite_nothing_that_was_returned():

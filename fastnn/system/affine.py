@@ -164,7 +164,7 @@ def _transform(steps: Sequence[Any], points: NDArray[np.float64]) -> NDArray[np.
                 values = step.transform(values)
         values = np.asarray(values, np.float64)
     except Exception as error:  # transformers may raise anything
-        raise NotAffineError(f"{_join_type_names(steps)} failed at points of the picture: {error}") from error
+        raise NotAffineError(f"{_join_type_names(steps)} failed at points that try it: {error}") from error
     if not np.isfinite(values).all():
         raise NotAffineError(f"{_join_type_names(steps)} gives numbers that are not finite")
     return values
