@@ -19,7 +19,7 @@ from fastnn_kernels.calls.training import (
     training_loop,
 )
 from fastnn_kernels.compiler.entry import PreparedCall
-from fastnn_kernels.compiler.interrupts import defer_signals, let_interrupts_through
+from fastnn_kernels.compiler.interrupts import defer_signals
 
 from ..network.description import Array, Network
 from ..schedules import Constant
@@ -65,7 +65,6 @@ class NumbaTrainer(StepTrainer):
             count_useful_threads(network, job),
             network.training_operations * job.batch_size,
         )
-        n_threads = self._calls.max_threads
         self._settings = make_kernel_settings(network, job, width, shard_size, by_rows)
         self._pointers = StepPointers(
             get_job_pointers(network, job, by_units=by_units, by_rows=by_rows),
@@ -91,13 +90,22 @@ class NumbaTrainer(StepTrainer):
             progress=np.array([job.steps_done], np.int64),
         )
         self._state.gradients[...] = 0
-        self._loop = training_loop(job.is_gathered, by_units, job.is_sparse, dtype, self._pointers)
-        self._prepared: PreparedCall | None = None  # the call of the loop (`_prepare_call`)
-        self._prepared_steps = range(0)  # the steps whose coefficients the call has
-        self._coefficients: tuple[Array, int]  # of these steps, and the first of them
+        self._coefficients: tuple[Array, int] = np.empty((0, 0), dtype), 0  # of some steps, and the first
+        self._prepared_steps = range(0)  # these steps, if they need not be computed again
+        self._prepared = PreparedCall(
+            training_loop(job.is_gathered, by_units, job.is_sparse, dtype, self._pointers),
+            team=self._calls.team,
+            pointers=self._pointers,
+            plan=network.training_layout.plan,
+            state=self._state,
+            data=self._data,
+            settings=self._settings,
+            records=self.records,
+            work=make_training_workspace(network, job, width, self._calls.max_threads, by_units),
+            steps=Steps(*self._coefficients, 0),
+        )
         self._singles: dict[int, PreparedCall] = {}  # the calls of `single_step`, by the number of samples
         self._n_single = 0  # number of samples in the last of them
-        self._work = make_training_workspace(network, job, width, n_threads, by_units)
         self._width = width  # of the tiles that the workspace was made for
         # Calls end between steps, so the gradients need no copy.
         changing = self._state._replace(gradients=np.empty(0))
@@ -151,7 +159,7 @@ class NumbaTrainer(StepTrainer):
         budget of cores, and keeps no copies.
         """
         n, data = len(X), self._data
-        call = self._singles.get(n) or self._prepare_single(n, len(coefficients))
+        call = self._singles.get(n) or self._prepare_single(n, coefficients)
         settings = call.arguments["settings"]
         if n != self._n_single:
             data.weights[:n] = 1 / n
@@ -170,10 +178,8 @@ class NumbaTrainer(StepTrainer):
         raise_loss_error(call.arguments["pointers"].gradients_of.functions.loss_backward)
         return float(losses[0]) if is_finite else math.nan
 
-    def _prepare_single(self, n: int, n_coefficients: int) -> PreparedCall:
+    def _prepare_single(self, n: int, coefficients: Array) -> PreparedCall:
         """Return the call of a single step on `n` samples."""
-        if self._prepared is None:
-            self._prepare_call(steps=Steps(np.empty((1, n_coefficients), self._network.dtype), 0, 1))
         network, width = self._network, choose_training_width(self._network, n)
         settings = self._settings._replace(
             n_samples=n,
@@ -184,8 +190,12 @@ class NumbaTrainer(StepTrainer):
             weight_scale=1 / n,
         )
         gradients_of = get_job_pointers(network, self._job, by_units=False, by_rows=settings.by_rows)
-        call = self._singles[n] = self._prepare_call().copy()
-        call.set(settings=settings, pointers=self._pointers._replace(gradients_of=gradients_of))
+        call = self._singles[n] = self._prepared.copy()
+        call.set(
+            settings=settings,
+            pointers=self._pointers._replace(gradients_of=gradients_of),
+            steps=Steps(coefficients[np.newaxis].copy(), 0, 1),
+        )
         return call
 
     def _keep_copies(self) -> None:
@@ -234,25 +244,6 @@ class NumbaTrainer(StepTrainer):
                 return False
         return not self._find_non_finite(of_parameters=False)
 
-    def _prepare_call(self, **changing: object) -> PreparedCall:
-        """Return the call of the training loop, with the arguments that change from call to call replaced."""
-        if self._prepared is None:
-            with let_interrupts_through():  # kernels may be compiled, for seconds
-                given = {
-                    "team": self._calls.team,
-                    "pointers": self._pointers,
-                    "plan": self._network.training_layout.plan,
-                    "state": self._state,
-                    "data": self._data,
-                    "settings": self._settings,
-                    "records": self.records,
-                    "work": self._work,
-                }
-                self._prepared = PreparedCall(self._loop, **given | changing)
-        else:
-            self._prepared.set(**changing)
-        return self._prepared
-
     def _call(self, last_step: int) -> bool:
         """Call the kernel once, up to `last_step`; return False if a parameter would not be finite."""
         step, steps = self.n_steps, self._prepared_steps
@@ -261,11 +252,10 @@ class NumbaTrainer(StepTrainer):
             count, is_constant = n_steps, type(self._job.schedule) is Constant
             # Computing the coefficients of an epoch's few steps takes longer than the steps: compute more.
             # Other schedules may change meanwhile, and the first call is often the only one.
-            if is_constant and self._prepared is not None:
+            if is_constant and len(self._coefficients[0]):
                 last = self._job.last_step(self._job.num_passes, step + limits.STEPS_AHEAD)
                 count = max(count, last - step)
             self._coefficients = self._job.coefficients(step, count, self._network.dtype), step
-            steps = range(step, step + count) if is_constant else range(0)
-        call = self._prepare_call(steps=Steps(*self._coefficients, step + n_steps))
-        self._prepared_steps = steps
-        return self._calls.run(call)
+            self._prepared_steps = range(step, step + count) if is_constant else range(0)
+        self._prepared.set(steps=Steps(*self._coefficients, step + n_steps))
+        return self._calls.run(self._prepared)

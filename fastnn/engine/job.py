@@ -126,12 +126,18 @@ class Job:
     @cached_property
     def weight_scale(self) -> float:
         """Factor of the sample weights in a step on all samples: 1, or for averaged losses 1 / their sum."""
-        return float(1 / self.weights.sum()) if self.is_mean else 1.0
+        return 1 / self.total_weight if self.is_mean else 1.0
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Sum of the weights."""
+        return float(self.weights.sum())
 
     @cached_property
     def common_weight(self) -> float:
-        """Weight of every sample if all weights are equal, else 0."""
-        return float(self.weights[0]) if (self.weights == self.weights[0]).all() else 0.0
+        """Weight of every sample if all weights are equal and batches are gathered, else 0."""
+        is_common = self.is_gathered and (self.weights == self.weights[0]).all()
+        return float(self.weights[0]) if is_common else 0.0
 
     @property
     def weight_decay(self) -> float:
@@ -156,7 +162,8 @@ class Job:
             return np.full(steps.shape, float(self.epsilon))
         steps = steps + self.steps_before
         total = self.total_steps or max(1, self.steps_before + self.num_passes * self.n_batches)
-        given = np.asarray(self.schedule.factors(steps, total))
+        with let_interrupts_through():  # a schedule may be a user's function
+            given = np.asarray(self.schedule.factors(steps, total))
         # Complex numbers would lose a part, and text is not a number even if a float can be read from it.
         factors = np.asarray(given, np.float64) if given.dtype.kind in "fiubO" else np.empty(0)
         if factors.shape != steps.shape or not (np.isfinite(factors) & (factors >= 0)).all():
@@ -179,9 +186,8 @@ class Job:
 
     def _compute_block(self, first: int, count: int, dtype: np.dtype) -> Array:
         steps = np.arange(first, first + count, dtype=np.int64)
-        with let_interrupts_through():  # a schedule may be a user's function
-            rates = self.rates(steps)
-        return fit_coefficients(self.optimizer.coefficients(rates, steps + self.steps_before), dtype)
+        numbers = self.optimizer.coefficients(self.rates(steps), steps + self.steps_before)
+        return fit_coefficients(numbers, dtype)
 
 
 def fit_coefficients(numbers: NDArray[np.float64], dtype: np.dtype) -> Array:

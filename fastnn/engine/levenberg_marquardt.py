@@ -199,7 +199,7 @@ class LevenbergMarquardtTrainer(MinimisingTrainer):
             return
         # The padding adds as much to the size as to the trace.
         n_determined = len(x) - self._decay * np.trace(self._lapack.dpotri(factor, overwrite_c=1)[0])
-        n_residuals = float(self._job.weights.sum()) * self._network.n_outputs
+        n_residuals = self._job.total_weight * self._network.n_outputs
         if n_determined > 0:
             decay = n_determined / energy * error / max(n_residuals - n_determined, EPS * n_residuals)
             self._decay = min(decay, MAX_GROWTH * self._decay)

@@ -61,7 +61,7 @@ def may_be_too_high(job: Job) -> bool:
         type(job.optimizer) in (SGD, Momentum, Nesterov)
         and not (job.is_mean or job.clip_norm)
         and job.batch_size == job.n_samples
-        and job.epsilon * job.weights.sum() > USUAL_PRODUCT * (1 + 1e-9)
+        and job.epsilon * job.total_weight > USUAL_PRODUCT * (1 + 1e-9)
     )
 
 
@@ -90,7 +90,7 @@ def find_rate_hint(
     n_tried = min(history.n_passes, MAX_EPOCHS, int(MAX_OPERATIONS / operations))
     if n_tried < MIN_EPOCHS or loss < FALLEN_FRACTION * history.loss[0]:
         return None
-    total = job.weights.sum()
+    total = job.total_weight
     trials = []
     for product in TRIED_PRODUCTS:
         epsilon = float(f"{product / total:.1g}")  # one significant digit, as a user would write it
@@ -120,4 +120,4 @@ def _find_last_loss(
         run_training(trainer, job)
     except DivergenceError:
         return np.inf
-    return float(trainer.records.losses[-1] / job.weights.sum())
+    return float(trainer.records.losses[-1] / job.total_weight)

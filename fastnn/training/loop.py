@@ -154,7 +154,7 @@ class Training:
         losses, norms, ratios = (array[:n].copy() for array in self.trainer.records)
         rates = self.rates(passes) if n else np.empty(0)
         stopped_early = self.stopped and self.n_passes < job.num_passes
-        losses /= job.weights.sum()
+        losses /= job.total_weight
         validation = self.validation[:n].copy()
         return History(passes, losses, validation, rates, norms, ratios, stopped_early, self.n_passes)
 

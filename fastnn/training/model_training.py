@@ -151,10 +151,10 @@ class _ModelRun(Hook):
                 raise training.divergence("the loss", int(training.job.kept[n - 1]))
             if self._stop_early is not None:
                 self._stop_early.warn_of_no_score()
-        with defer_signals():
-            parameters, statistics = self._get_outcome()
-            if parameters is not model._parameters:
-                assert model._training is not None
+        parameters, statistics = self._get_outcome()
+        if parameters is not model._parameters:
+            assert model._training is not None
+            with defer_signals():
                 model._training.last = model._parameters.copy(), model._statistics.copy()
                 model._parameters[...], model._statistics[...] = parameters, statistics
 
@@ -163,7 +163,7 @@ class _ModelRun(Hook):
         options, job, n_done = self._options, self._job, self._trainer.n_passes
         hooks: list[Hook] = [each for each in options.callbacks if isinstance(each, Hook)]
         if options.print_loss or options.print_every:
-            samples = _WeightedSamples(job.X, job.y, job.weights / job.weights.sum(), job.y.shape)
+            samples = _WeightedSamples(job.X, job.y, job.weights / job.total_weight, job.y.shape)
             loss = self._make_loss(samples)
             penalty = self._compute_penalty if options.print_loss == "objective" else lambda: 0.0
             hooks.append(PrintLoss(lambda: loss() + penalty(), options.print_every or 1000))
@@ -195,9 +195,10 @@ class _ModelRun(Hook):
         return lambda: compute(network.fold_batch_norm(trainer.current, trainer.statistics))
 
     def _compute_penalty(self) -> float:
-        job, total_weight = self._job, float(self._job.weights.sum())
-        reg_lambda = self._options.reg_lambda
-        return self._network.compute_penalty(self._trainer.current, reg_lambda, job.reduction, total_weight)
+        job, reg_lambda = self._job, self._options.reg_lambda
+        return self._network.compute_penalty(
+            self._trainer.current, reg_lambda, job.reduction, job.total_weight
+        )
 
     # --- what the training leaves, and checkpoints save --------------------------------------------------
 

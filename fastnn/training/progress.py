@@ -55,7 +55,7 @@ def make_training_figures(n_before: int) -> Callable[[Training], dict[str, str]]
         speed = (n_passes - n_before) * job.n_samples / (time.perf_counter() - begin)
         texts = {"samples/s": f"{speed:.3g}"}
         if n_passes:
-            texts["loss"] = f"{training.trainer.records.losses[n_records - 1] / job.weights.sum():.4g}"
+            texts["loss"] = f"{training.trainer.records.losses[n_records - 1] / job.total_weight:.4g}"
             texts["rate"] = f"{training.rates([n_passes - 1])[0]:.3g}"
             validation = training.validation[:n_records]
             validation = validation[np.isfinite(validation)]

@@ -27,8 +27,8 @@ ADDRESS = "Q" if struct.calcsize("P") == 8 else "I"
 Append = Callable[[Any, list[float]], None]
 
 
-# An array of no elements fits into every buffer, an empty one too.
-NOTHING = ctypes.c_char * 0
+# Return an array of no elements at the address of a buffer, which may be empty too.
+_point_to = (ctypes.c_char * 0).from_buffer
 
 
 def get_address(array: np.ndarray) -> int:
@@ -38,7 +38,7 @@ def get_address(array: np.ndarray) -> int:
     times in a short training. It remains for arrays that are read-only or not contiguous.
     """
     try:
-        return ctypes.addressof(NOTHING.from_buffer(array))  # type: ignore[arg-type]
+        return ctypes.addressof(_point_to(array))  # type: ignore[arg-type]
     except (TypeError, ValueError):
         return array.ctypes.data
 
@@ -75,12 +75,14 @@ class Scalar(Kind):
     """A number, a boolean, or None; the key is numba's name of the type."""
 
     def make_appender(self, name: str) -> Append:
-        is_boolean, is_none = self.key == "boolean", self.key == "none"
+        # Types that only this kind takes; a number may have any other type that `struct` packs.
+        types = (type(None),) if self.key == "none" else (bool, np.bool_)
+        is_special = self.key in ("none", "boolean")
 
         def append(value: Any, words: list[float]) -> None:
-            if value is not None if is_none else isinstance(value, (bool, np.bool_)) != is_boolean:
+            if (type(value) in types) is not is_special:
                 raise self.make_error(name, value)
-            words.append(0 if is_none else value)
+            words.append(0 if value is None else value)
 
         return append
 
@@ -118,16 +120,15 @@ class Array(Kind):
         super().__init__(f"{'readonly ' if readonly else ''}{item}[{ndim}]", (ADDRESS, *"q" * ndim))
 
     def make_appender(self, name: str) -> Append:
-        dtype, ndim, readonly = np.dtype(self.item.key), self.ndim, self.readonly
+        dtype, ndim, readonly, array_type = np.dtype(self.item.key), self.ndim, self.readonly, np.ndarray
 
         def append(value: Any, words: list[float]) -> None:
-            if not (isinstance(value, np.ndarray) and value.dtype == dtype and value.ndim == ndim):
+            if not (isinstance(value, array_type) and value.dtype == dtype and value.ndim == ndim):
                 raise self.make_error(name, value)
             flags = value.flags
             if not (flags.carray or (readonly and flags.c_contiguous and flags.aligned)):
                 raise self.make_error(name, value)
-            words.append(get_address(value))
-            words += value.shape
+            words += (get_address(value), *value.shape)
 
         return append
 
