@@ -74,10 +74,6 @@ class Targets(SavableAttributes, ABC):
     # Function that raises ValueError for an array of objects that cannot be targets, such as dates.
     _check_objects: ClassVar[staticmethod[[Array], None]]
 
-    def _store_arguments(self, arguments: dict[str, Any]) -> None:
-        """Set the arguments of `__init__`, which are its `locals()`, as attributes of the same names."""
-        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
-
     @abstractmethod
     def _check_targets(self, y: Any, use: str) -> Array:
         """Check y, which scikit-learn has validated, set the attributes derived from y, and return y.

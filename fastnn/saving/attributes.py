@@ -24,6 +24,10 @@ class SavableAttributes(Savable):
     # Names of the attributes with one item for each feature, all of which a fitted object has.
     _PER_FEATURE: ClassVar[tuple[str, ...]] = ()
 
+    def _store_arguments(self, arguments: dict[str, Any]) -> None:
+        """Set the arguments of `__init__`, which are its `locals()`, as attributes of the same names."""
+        self.__dict__.update((name, value) for name, value in arguments.items() if name != "self")
+
     @classmethod
     def _get_types(cls) -> dict[str, Any]:
         """Return the types of the fitted attributes that files hold."""

@@ -146,13 +146,7 @@ class TabularClassifier(ClassifierMixin, Tabular):
         n_jobs=None,
         random_state=None,
     ):
-        self.n_estimators = n_estimators
-        self.preset = preset
-        self.scoring = scoring
-        self.time_limit = time_limit
-        self.class_weight = class_weight
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+        self._store_arguments(locals())
 
     # --- fitting -----------------------------------------------------------------------------------
 
@@ -307,13 +301,7 @@ class TabularRegressor(RegressorMixin, Tabular):
         n_jobs=None,
         random_state=None,
     ):
-        self.n_estimators = n_estimators
-        self.preset = preset
-        self.scoring = scoring
-        self.time_limit = time_limit
-        self.quantiles = quantiles
-        self.n_jobs = n_jobs
-        self.random_state = random_state
+        self._store_arguments(locals())
 
     # --- fitting -----------------------------------------------------------------------------------
 

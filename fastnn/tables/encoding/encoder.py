@@ -155,13 +155,7 @@ class TableEncoder(SavableTransformer):
         n_hashes=32,
         random_state=None,
     ):
-        self.numbers = numbers
-        self.n_bins = n_bins
-        self.min_frequency = min_frequency
-        self.max_categories = max_categories
-        self.text = text
-        self.n_hashes = n_hashes
-        self.random_state = random_state
+        self._store_arguments(locals())
 
     def fit(self, X: TableLike, y: ArrayLike | None = None) -> TableEncoder:
         """Choose the encoding of every column.
