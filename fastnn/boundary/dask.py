@@ -14,9 +14,9 @@ from ..network.description import Array
 from ..system.extras import import_extra
 from ..system.threads import Flag, acquire_cores
 from ..system.validation import check_count
-from .canvas import paint_pixels
 from .painters import Painter, make_painter
 from .regions import Regions
+from .render import paint_pixels
 from .subjects import Features, Fill, make_subject
 from .view import Rect, View, make_view
 

@@ -12,7 +12,6 @@ import numpy as np
 import sklearn.base
 from numpy.typing import ArrayLike
 
-from ..boundary.canvas import paint_picture
 from ..boundary.colours import OUTLINE, check_colouring, response_colormap
 from ..boundary.drawing import (
     OUTLINE_WIDTH,
@@ -26,6 +25,7 @@ from ..boundary.drawing import (
 )
 from ..boundary.image import BoundaryImage
 from ..boundary.painters import make_painter
+from ..boundary.render import paint_picture
 from ..boundary.subjects import (
     NUMBERS_ALONE,
     Features,
