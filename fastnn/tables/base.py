@@ -14,9 +14,11 @@ from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import BaseEstimator
 from sklearn.metrics import get_scorer_names
 from sklearn.utils import Bunch, Tags
+from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.base import BaseMLP
 from ..saving.attributes import SavableAttributes
+from ..system.messages import format_error, format_range
 from ..system.sklearn_internals import Interval, StrOptions
 from ..system.threads import map_on_threads
 from ..system.validation import Array
@@ -24,8 +26,8 @@ from .encoding.encoder import PreparedTable, TableEncoder
 from .export import export_onnx
 from .fits import TableFitOptions, fit_tabular
 from .importances import measure_importances
+from .members import find_last_best
 from .presets import PRESETS
-from .summary import summarize
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -235,7 +237,37 @@ class Tabular(SavableAttributes, BaseEstimator):
         str
             Text of several lines.
         """
-        return summarize(self)
+        check_is_fitted(self)
+        head = ("column", "kind", "values", "missing", "treatment")
+        rows = [head, *([*map(str, record.values())][: len(head)] for record in self.columns_)]
+        widths = [max(len(row[k]) for row in rows) for k in range(len(head) - 1)]
+        lines = [
+            "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
+            for row in rows
+        ]
+        network = self.estimators_[0].model_
+        passes = [member.n_iter_ for member in self.estimators_]
+        curves = [getattr(member, "validation_scores_", None) for member in self.estimators_]
+        kept = [1 + find_last_best(scores) for scores in curves if scores]  # files may lack the curves
+        lines += [
+            "",
+            f"networks  {len(passes)} of layers {list(network.layers_dim)}, preset {self.preset!r}",
+            f"epochs    {format_range(passes)}" + (f" (best: {format_range(kept)})" if kept else ""),
+        ]
+        if self._HAS_CLASSES:
+            accuracy, majority = self.oof_accuracy_, self._majority
+            loss, temperature = format_error(self.oof_log_loss_), self.temperature_
+            lines += [
+                f"accuracy  {accuracy:.4f} out of fold; always the same class: {majority:.4f}",
+                f"log-loss  {loss} out of fold, temperature {temperature:.2f}",
+            ]
+        else:
+            lines += [
+                f"RMSE      {self.oof_rmse_:.6g} out of fold; always the mean: {self._scale:.6g}",
+                f"R2        {self.oof_r2_:.4f} out of fold",
+            ]
+        lines.append(f"time      {self.fit_seconds_:.1f} s (CPU time: {self.fit_cpu_seconds_:.1f} s)")
+        return "\n".join(lines)
 
     def feature_importances(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -162,3 +162,9 @@ def check_validation_weights(weights: Array) -> None:
             "all rows that are set aside to validate a network have the weight 0: pass validation rows, or "
             "leave out rows of weight 0"
         )
+
+
+def find_last_best(scores: Sequence[float]) -> int:
+    """Return the index of the last of the highest scores, or of the last score if all are NaN."""
+    values = np.asarray(scores)
+    return len(values) - 1 - int(np.where(np.isnan(values), -np.inf, values)[::-1].argmax())

@@ -15,7 +15,7 @@ from sklearn.metrics import confusion_matrix
 
 from ...system.messages import format_range, pluralize
 from ...system.validation import Array
-from ..summary import find_last_best
+from ..members import find_last_best
 from .pictures import (
     draw_errors,
     draw_learning,
