@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import scipy.special
 from estimator_checks import parameters
-from problems import COUNTS, LABELS, PROBLEMS, UNCONVERGED, X, assert_same_fit, classifier, regressor, y
+from fit_checks import assert_same_fit
+from problems import COUNTS, LABELS, PROBLEMS, UNCONVERGED, X, classifier, regressor, y
 from sklearn.base import clone
 from sklearn.metrics import get_scorer
 from sklearn.model_selection import train_test_split

@@ -6,7 +6,8 @@ import warnings
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from problems import NAMES, OURS, TARGETS, THEIRS, UNCONVERGED, X, assert_same_fit, classifier, regressor, y
+from fit_checks import assert_same_fit
+from problems import NAMES, OURS, TARGETS, THEIRS, UNCONVERGED, X, classifier, regressor, y
 
 from fastnn import MLPEnsembleClassifier, fit_many
 

@@ -6,20 +6,8 @@ import numpy as np
 import pytest
 import scipy.sparse
 from estimator_checks import parameters
-from problems import (
-    LABELS,
-    METHODS,
-    NAMES,
-    TARGETS,
-    UNCONVERGED,
-    WEIGHTS,
-    X,
-    assert_same_fits,
-    classifier,
-    ensembles,
-    regressor,
-    y,
-)
+from fit_checks import assert_same_fits
+from problems import LABELS, NAMES, TARGETS, UNCONVERGED, WEIGHTS, X, classifier, ensembles, regressor, y
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
@@ -27,6 +15,7 @@ from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from fastnn import CosineDecay, DivergenceError, MLPEnsembleClassifier, MLPEnsembleRegressor
 
 pytestmark = UNCONVERGED
+METHODS = ("seeds", "bootstrap", "snapshots", "average")
 
 
 def assert_predicts_as(ensemble, members, X):

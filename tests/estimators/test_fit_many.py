@@ -13,10 +13,11 @@ import scipy.sparse
 import sklearn
 from estimator_checks import parameters
 from example_counts import with_examples
+from fit_checks import assert_same_fit, assert_same_fits
 from hypothesis import given
 from hypothesis import strategies as st
 from joblib_backends import PicklingBackend
-from problems import UNCONVERGED, WEIGHTS, X, assert_same_fit, assert_same_fits, classifier, regressor, y
+from problems import UNCONVERGED, WEIGHTS, X, classifier, regressor, y
 from processes import PATIENCE
 from sklearn import config_context, get_config
 from sklearn.exceptions import ConvergenceWarning

@@ -8,7 +8,8 @@ import joblib
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from problems import COUNTS, TARGETS, UNCONVERGED, X, assert_same_fit, classifier, going_on, regressor, y
+from fit_checks import assert_same_fit
+from problems import COUNTS, TARGETS, UNCONVERGED, X, classifier, going_on, regressor, y
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.metrics import accuracy_score, get_scorer, r2_score
 from sklearn.utils import compute_sample_weight

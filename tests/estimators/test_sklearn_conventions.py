@@ -13,7 +13,8 @@ import pytest
 import sklearn
 import sklearn.neural_network.tests.test_mlp as theirs
 from extras import since
-from problems import OURS, THEIRS, UNCONVERGED, WEIGHTS, X, assert_same_fit, classifier, regressor, y
+from fit_checks import assert_same_fit
+from problems import OURS, THEIRS, UNCONVERGED, WEIGHTS, X, classifier, regressor, y
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import Pipeline

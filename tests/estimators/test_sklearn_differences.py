@@ -14,21 +14,10 @@ import sklearn.datasets
 from estimator_checks import parameters
 from example_counts import with_examples
 from extras import since
+from fit_checks import assert_equal_to_theirs
 from hypothesis import given
 from hypothesis import strategies as st
-from problems import (
-    OURS,
-    PROBLEMS,
-    TARGETS,
-    THEIRS,
-    UNCONVERGED,
-    WEIGHTS,
-    X,
-    assert_equal_to_theirs,
-    classifier,
-    regressor,
-    y,
-)
+from problems import OURS, PROBLEMS, TARGETS, THEIRS, UNCONVERGED, WEIGHTS, X, classifier, regressor, y
 from sklearn.base import is_classifier
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.exceptions import ConvergenceWarning, DataConversionWarning

@@ -12,23 +12,11 @@ from numba.core.errors import TypingError
 
 from fastnn_kernels.compiler.entry import FunctionPointer, PointerTable, PreparedCall, UnusedPointer
 from fastnn_kernels.compiler.jit import kernel
-from fastnn_kernels.compiler.kinds import (
-    BOOL,
-    FLOAT64,
-    INT32,
-    INT64,
-    NONE,
-    SCALARS,
-    UINT64,
-    Array,
-    Struct,
-    get_address,
-    get_kinds,
-)
+from fastnn_kernels.compiler.kinds import FLOAT64, INT64, NONE, SCALARS, Array, Struct, get_address, get_kinds
 from fastnn_kernels.compiler.pointer import call
 
 REAL = get_kinds(np.dtype(np.float64))
-FLOAT32 = SCALARS["float32"]
+BOOL, FLOAT32 = SCALARS["boolean"], SCALARS["float32"]
 
 
 def point_to(function, *kinds, result=FLOAT64):
@@ -89,8 +77,8 @@ ARGUMENTS = {
     "pair": (Struct(Pair, PAIR), Pair(np.array([[1, 2], [3, 4], [5, 6]], "f4"), (10, np.array([20.0])))),
     "single": (FLOAT32, np.float32(0.25)),
     "small": (INT64, -7),
-    "large": (UINT64, np.uint64(2**40)),
-    "count": (INT32, np.int32(-(2**20))),
+    "large": (SCALARS["uint64"], np.uint64(2**40)),
+    "count": (SCALARS["int32"], np.int32(-(2**20))),
     "lie": (BOOL, False),
     "item": (DOUBLE.kind, DOUBLE),
     "number": (FLOAT64, 0.5),
