@@ -15,12 +15,8 @@ from fastnn.schedules import SCHEDULES, Constant, CosineLog, FunctionSchedule, S
 
 # Numbers below the smallest normal float count as 0.
 positive_fractions = st.floats(0, 1, exclude_min=True, allow_subnormal=False)
-lengths = st.one_of(
-    st.integers(1, 300),
-    st.integers(1, 2**63 - 1),
-    positive_fractions,
-    st.integers(1, 20).map(lambda n: 1 / n),
-)
+lengths = st.integers(1, 300) | st.integers(1, 2**63 - 1) | positive_fractions
+lengths |= st.integers(1, 20).map(lambda n: 1 / n)
 # Arguments in [0, 1], in [1, inf) and in [0, inf): ordinary values and extreme ones.
 fractions = st.floats(0, 1, allow_subnormal=False)
 multiples = st.one_of(st.floats(1, 5), st.floats(1, allow_infinity=False), st.just(1 + 2**-52))

@@ -1,5 +1,7 @@
 """Pictures of decision boundaries: what models of all kinds predict at the pixels."""
 
+import importlib
+
 import numpy as np
 import pytest
 from views import XLIM, YLIM, X, along, centres, iris, labels, make_classifier, picture, species, y
@@ -7,7 +9,7 @@ from views import XLIM, YLIM, X, along, centres, iris, labels, make_classifier, 
 import fastnn
 from fastnn import render_boundary
 
-METHODS = ("dense", "certified")
+METHODS, LOGISTIC = ("dense", "certified"), "linear_model.LogisticRegression"
 IRIS = (4.0, 8.0), (2.0, 4.5)
 NAMES = np.array(["setosa", "versicolor", "virginica"])
 Y = np.stack([X[:, 0] > 0.5, X[:, 1] > 0.2, y == 1], axis=1).astype(int)
@@ -32,11 +34,10 @@ def test_a_picture_of_a_model_is_its_prediction(model, size):
     assert (image.stats.method, image.path) == ("dense", None)
 
 
-def make_model(layers, num_passes=0, target=y, **options):
-    train = {"batch_size": 50, "random_state": 0, "epsilon": 1e-3}
+def make_model(layers, num_passes=0, **options):
     model = fastnn.Model(layers, random_state=0, **options)
     if num_passes:
-        model.train(X, target, num_passes=num_passes, **train)
+        model.train(X, y, num_passes, 1e-3, batch_size=50, random_state=0)
     return model
 
 
@@ -44,24 +45,15 @@ def make_ensemble(table, target):
     return fastnn.MLPEnsembleClassifier(make_classifier(), 3, random_state=0).fit(table, target)
 
 
-def make_logistic(**options):
-    from sklearn.linear_model import LogisticRegression
-
-    return LogisticRegression(**options)
-
-
-def make_dummy():
-    from sklearn.dummy import DummyClassifier
-
-    return DummyClassifier()
+def make_theirs(kind, **options):
+    """Return an estimator of scikit-learn, which a browser's Python lacks."""
+    module, _, name = kind.rpartition(".")
+    return getattr(importlib.import_module(f"sklearn.{module}"), name)(**options)
 
 
 def make_scaled_tree(**options):
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.tree import DecisionTreeClassifier
-
-    return make_pipeline(StandardScaler(), DecisionTreeClassifier(**options))
+    steps = make_theirs("preprocessing.StandardScaler"), make_theirs("tree.DecisionTreeClassifier", **options)
+    return make_theirs("pipeline.Pipeline", steps=[*zip("st", steps, strict=True)])
 
 
 class Inverted(fastnn.Model):
@@ -93,7 +85,7 @@ MODELS = {
     "ensemble of two classes": lambda: make_ensemble(X, y),
     "ensemble of labels": lambda: make_ensemble(X, Y),
     "a subclass": lambda: Inverted([2, 3, 2], random_state=0),
-    "logistic regression": lambda: make_logistic().fit(iris[:, :2], NAMES[species]),
+    "logistic regression": lambda: make_theirs(LOGISTIC).fit(iris[:, :2], NAMES[species]),
     "tree": lambda: make_scaled_tree(max_depth=4).fit(X, y),
 }
 
@@ -216,7 +208,7 @@ def test_classes_may_first_occur_late_and_be_longer_strings_or_floats():
 
 
 @pytest.mark.parametrize("response", ["class", "confidence", "margin"])
-@pytest.mark.parametrize("kind", [make_classifier, make_dummy])
+@pytest.mark.parametrize("kind", [make_classifier, lambda: make_theirs("dummy.DummyClassifier")])
 def test_a_classifier_of_one_class_has_an_even_picture(kind, response):
     image = render_boundary(kind().fit(X, np.full(200, "only")), XLIM, YLIM, (10, 10), response=response)
     # Without a second class, the margin is the probability 1.

@@ -133,10 +133,8 @@ def test_certified_sees_a_class_of_a_single_pixel():
     model.W[0][...] = 300 * np.repeat(np.eye(2), 2, axis=1)
     model.b[0][...] = [1 - 300 * np.array([x, x, y, y]) - [0, 2, 0, 2]]
     model.W[1][:, 1], model.b[1][0, 0] = [1, -1, 1, -1], 2
-    dense, certified = (
-        render_boundary(model, (-1, 1), (-1, 1), (150, 150), method=method)
-        for method in ("dense", "certified")
-    )
+    view = (-1, 1), (-1, 1), 150
+    dense, certified = (render_boundary(model, *view, method=method) for method in ("dense", "certified"))
     np.testing.assert_array_equal(certified.data, dense.data)
     assert np.argwhere(dense.data == 1).tolist() == [[row, column]]
     assert certified.stats.points_filled > 0.25 * 150**2

@@ -46,10 +46,6 @@ class Draw:
     def labels(self, n_classes: int, count: int) -> np.ndarray:
         return self.random.integers(0, n_classes, count)
 
-    def untouched(self, *shape: int) -> np.ndarray:
-        """Return an output buffer filled with NaN, which stays wherever a kernel forgets to write."""
-        return untouched(shape, self.dtype)
-
     def weights(self, count: int) -> np.ndarray:
         """Return a tile's weights (1, T): some samples have weight 0, and so has the padding."""
         weights = np.zeros((1, self.padded(count)), self.dtype)

@@ -6,7 +6,7 @@ from example_counts import with_examples
 from hypothesis import given
 from hypothesis import strategies as st
 from panels import panel_columns
-from strategies import Draw, counts, draws, tolerance, wide, widths
+from strategies import Draw, counts, draws, tolerance, untouched, wide, widths
 
 import fastnn
 from fastnn.reference import gate as reference
@@ -46,7 +46,7 @@ def check_gradients(found, W, X, dZ, before):
 def test_affine_forward_matches_the_reference(draw: Draw, n_in, n_out, count):
     T = draw.padded(count)
     W, b, X = draw.array(n_in, n_out), draw.array(1, n_out), draw.array(n_in, T)
-    (Z,) = call_kernel(compiled.affine_forward, (W, b, X, None), [draw.untouched(n_out, T)])
+    (Z,) = call_kernel(compiled.affine_forward, (W, b, X, None), [untouched((n_out, T), draw.dtype)])
     check_outputs(Z.T, W, b, X.T)
 
 
@@ -64,11 +64,11 @@ def test_layers_of_small_batches_match_the_reference(draw: Draw, n_in, n_out, co
     check_outputs(Z[:, :n_out], W, b, X[:, :n_in])
     assert (Z[:, n_out:] == 0).all()
     before = draw.array(n_in, n_out), draw.array(1, n_out)
-    outputs = before if adds else [draw.untouched(*array.shape) for array in before]
+    outputs = before if adds else [untouched(array.shape, draw.dtype) for array in before]
     dW, db, dX = call_kernel(
         lambda *arrays: small_batch.rows_backward(*arrays, adds),
         (W, X, dZ),
-        [*outputs, draw.untouched(count * wants_dX, X.shape[1])],
+        [*outputs, untouched((count * wants_dX, X.shape[1]), draw.dtype)],
     )
     starts = [wide(array) * adds for array in before]
     check_gradients((dW, db, dX[:, :n_in]), W, X[:, :n_in], dZ[:, :n_out], starts)
@@ -96,12 +96,12 @@ def test_affine_backward_matches_the_reference(draw: Draw, n_in, n_out, count, a
     T, adds = draw.padded(count), adds or algorithm == "sums"
     W, X, dZ = draw.array(n_in, n_out), draw.array(n_in, T), draw.array(n_out, T)
     before = draw.array(n_in, n_out), draw.array(1, n_out)
-    outputs = before if adds else [draw.untouched(*array.shape) for array in before]
-    scratch = draw.untouched(T * panel_columns(n_out, draw.dtype))
+    outputs = before if adds else [untouched(array.shape, draw.dtype) for array in before]
+    scratch = untouched((T * panel_columns(n_out, draw.dtype),), draw.dtype)
     dW, db, dX, _ = call_kernel(
         lambda *arguments: ALGORITHMS[algorithm](*arguments, adds),
         (W, X, dZ),
-        [*outputs, draw.untouched(n_in * wants_dX, T), scratch],
+        [*outputs, untouched((n_in * wants_dX, T), draw.dtype), scratch],
     )
     dX = dX.T if wants_dX and algorithm == "the faster one" else dX[:0]
     check_gradients((dW, db, dX), W, X.T, dZ.T, [wide(array) * adds for array in before])

@@ -39,11 +39,8 @@ def count_fewest_samples(job):
 
 def largest(results):
     """Return the largest magnitude in each array of real numbers, which are compared within bounds."""
-    return {
-        name: np.abs(values).max(initial=0)
-        for name, values in results.items()
-        if name != "plateau" and values.dtype.kind == "f"
-    }
+    real = {name: values for name, values in results.items() if values.dtype.kind == "f"}
+    return {name: np.abs(values).max(initial=0) for name, values in real.items() if name != "plateau"}
 
 
 def compute_expected(network, job):

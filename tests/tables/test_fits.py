@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from fastnn import TabularClassifier, TabularRegressor
 from fastnn.tables import fits
@@ -40,11 +41,9 @@ def make_sums(n, n_noise=20, seed=0):
 def test_a_few_columns_that_matter_are_found_among_many(kind, make_data, n_rows):
     X, y = make_data(n_rows)
     X_test, y_test = make_data(2000, seed=1)
-    errors = {
-        preset: 1 - kind(preset=preset, random_state=0).fit(X, y).score(X_test, y_test)
-        for preset in ("good", "best")
-    }
-    assert errors["good"] < 0.75 * errors["best"]
+    models = (kind(preset=preset, random_state=0).fit(X, y) for preset in ("good", "best"))
+    good, best = (1 - model.score(X_test, y_test) for model in models)
+    assert good < 0.75 * best
 
 
 @pytest.mark.parametrize(
@@ -59,10 +58,8 @@ def test_a_few_columns_that_matter_are_found_among_many(kind, make_data, n_rows)
 def test_any_number_of_networks_is_fitted_alike_by_any_number_of_threads(n_networks, kind, options):
     X, y = (make_rule if kind is TabularClassifier else make_sums)(120, n_noise=3)
     for given in ({}, {"X_val": X[:80], "y_val": y[:80]}):
-        models = [
-            kind(n_networks, random_state=0, n_jobs=n_jobs, **options).fit(X, y, passes=5, **given)
-            for n_jobs in (None, 1)
-        ]
+        model = kind(n_networks, random_state=0, **options)
+        models = [clone(model).set_params(n_jobs=n).fit(X, y, passes=5, **given) for n in (None, 1)]
         assert len(models[0].estimators_) == n_networks * (1 + len(options.get("quantiles", ())))
         np.testing.assert_array_equal(*[model.predict(X) for model in models])
         assert models[0].predict(X).std() > 0

@@ -16,7 +16,7 @@ from fastnn.system.frames import as_table
 from fastnn.tables.encoding import encoder as module
 
 pytestmark = all_need("pandas")
-pd = optional("pandas")
+pd, pa = optional("pandas"), optional("pyarrow")
 
 N = 60
 ROWS = np.arange(N)
@@ -250,8 +250,6 @@ def test_nullable_columns_are_encoded_as_plain_ones():
 @pytest.mark.needs("pyarrow")
 def test_columns_of_pyarrow_in_pandas_are_encoded_as_plain_ones():
     """Large identifiers are rounded as in other dtypes; a dictionary has no codes of pandas."""
-    import pyarrow as pa
-
     numbers, texts = [2**62, None, 1, -(2**62)] * 9, ["a", None, "b", "c"] * 9
     plain = {"n": [np.nan if n is None else float(n) for n in numbers], "c": texts}
     dictionary = pd.ArrowDtype(pa.dictionary(pa.int32(), pa.string()))
@@ -263,8 +261,6 @@ def test_columns_of_pyarrow_in_pandas_are_encoded_as_plain_ones():
 @pytest.mark.parametrize("form", ["arrow", "pandas"])
 def test_dictionaries_of_pyarrow_have_the_kinds_of_their_values(form):
     """A dictionary of Arrow is a way to store values; pandas' categorical type is a choice of the user."""
-    import pyarrow as pa
-
     day = datetime.date(2024, 5, 6)
     plain = pa.table({"number": [1.5, None], "flag": [None, True], "day": [day, None], "text": ["a", "b"]})
     coded = pa.table({name: plain[name].dictionary_encode() for name in plain.column_names})
