@@ -111,10 +111,9 @@ def test_label_smoothing_lowers_the_largest_fitted_probability(targets, n_classe
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_validation_data_are_scored_after_every_epoch(problem):
-    name, targets, options = PROBLEMS[problem]
+    make, targets, options = PROBLEMS[problem]
     rows, others = train_test_split(np.arange(150), random_state=0)
     data = {"X": X[rows], "y": targets[rows], "X_val": X[others], "y_val": targets[others]}
-    make = classifier if name == "MLPClassifier" else regressor
     model = make(learning_rate_init=0.02, max_iter=8, **options).fit(**data)
     assert len(model.validation_loss_curve_) == model.n_iter_ == 8
     assert model.validation_scores_ is None

@@ -82,10 +82,9 @@ THEIRS_TAKE_WEIGHTS = has_fit_parameter(THEIRS.MLPRegressor, "sample_weight")
 
 
 def fit_problem(problem, weights=None, rows=slice(None), **options):
-    name, targets, own = PROBLEMS[problem]
+    make, targets, own = PROBLEMS[problem]
     if not THEIRS_TAKE_WEIGHTS and (weights is not None or own):
         pytest.skip("scikit-learn's networks take sample_weight and loss from 1.7 on")
-    make = classifier if name == "MLPClassifier" else regressor
     weights = None if weights is None else weights[rows]
     return *fit_both(make, X[rows], targets[rows], weights, **options, **own), targets
 

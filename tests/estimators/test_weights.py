@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 from estimator_checks import parameters
-from problems import LABELS, NAMES, OURS, PROBLEMS, UNCONVERGED, X, classifier, regressor, y
+from problems import LABELS, NAMES, OURS, PROBLEMS, UNCONVERGED, X, classifier, y
 from sklearn.preprocessing import LabelBinarizer
 
 import fastnn
@@ -26,11 +26,9 @@ def assign(module, W, b, kind="MLPClassifier", **attributes):
 
 @pytest.mark.parametrize("problem", PROBLEMS)
 def test_from_weights_makes_a_fitted_estimator(problem):
-    name, targets, options = PROBLEMS[problem]
-    make, known = (classifier, {}) if name == "MLPClassifier" else (regressor, {})
+    make, targets, options = PROBLEMS[problem]
     fitted = make(**options).fit(X, targets)
-    if problem in ("binary", "multiclass"):
-        known = {"classes": fitted.classes_}
+    known = {"classes": fitted.classes_} if problem in ("binary", "multiclass") else {}
     kind = type(fitted)
     made = kind.from_weights(fitted.coefs_, fitted.intercepts_, random_state=0, **known, **options)
     assert (made.hidden_layer_sizes, made.out_activation_) == ((7,), fitted.out_activation_)

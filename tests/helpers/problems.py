@@ -7,7 +7,6 @@ from sklearn.datasets import load_iris
 from sklearn.preprocessing import StandardScaler
 
 import fastnn
-from fastnn import MLPEnsembleClassifier, MLPEnsembleRegressor
 
 # The mark of a module in which most fits end at max_iter.
 UNCONVERGED = pytest.mark.filterwarnings(
@@ -26,15 +25,6 @@ LABELS = np.column_stack([y == 0, y > 0, X[:, 0] > 0]).astype(int)
 COUNTS = random.poisson(np.exp(X[:, 0])).astype(float)
 WEIGHTS = random.randint(0, 4, len(X))
 
-# By the kind of problem: the class of the estimator, targets, and further parameters.
-PROBLEMS = {
-    "binary": ("MLPClassifier", np.where(y == 1, "yes", "no"), {}),
-    "multiclass": ("MLPClassifier", NAMES[y], {}),
-    "multilabel": ("MLPClassifier", LABELS, {}),
-    "regression": ("MLPRegressor", TARGETS[:, 0], {}),
-    "three outputs": ("MLPRegressor", TARGETS, {}),
-    "poisson": ("MLPRegressor", COUNTS, {"loss": "poisson"}),
-}
 SMALL = {"hidden_layer_sizes": (7,), "random_state": 0, "max_iter": 5}
 
 
@@ -48,16 +38,20 @@ def regressor(module=OURS, **parameters):
     return module.MLPRegressor(**SMALL | parameters)
 
 
+# By the kind of problem: a function that makes an estimator, targets, and further parameters.
+PROBLEMS = {
+    "binary": (classifier, np.where(y == 1, "yes", "no"), {}),
+    "multiclass": (classifier, NAMES[y], {}),
+    "multilabel": (classifier, LABELS, {}),
+    "regression": (regressor, TARGETS[:, 0], {}),
+    "three outputs": (regressor, TARGETS, {}),
+    "poisson": (regressor, COUNTS, {"loss": "poisson"}),
+}
+ENSEMBLES = {classifier: fastnn.MLPEnsembleClassifier, regressor: fastnn.MLPEnsembleRegressor}
 # A function that makes a member, the class of the ensemble, and targets, for all problems but one.
 ensembles = pytest.mark.parametrize(
     ("member", "kind", "targets"),
-    [
-        (classifier, MLPEnsembleClassifier, targets)
-        if name == "MLPClassifier"
-        else (regressor, MLPEnsembleRegressor, targets)
-        for name, targets, options in PROBLEMS.values()
-        if not options
-    ],
+    [(make, ENSEMBLES[make], targets) for make, targets, options in PROBLEMS.values() if not options],
     ids=[name for name, (*_, options) in PROBLEMS.items() if not options],
 )
 
