@@ -47,7 +47,7 @@ class NumpyPasses:
             weights = np.full(len(X), self._weights, network.dtype)
             key = draw(draw(self._seed, STEPS), int(self.n_forward[0]))
             self.chain = make_training_chain(network, self.parameters, statistics, weights, key)
-        return forward_pass(self.chain, X)
+        return forward_pass(self.chain, X.copy())
 
     @_quiet
     def backward(self, dS: Array, adds: bool, inputs: bool, parameters: bool) -> Array | None:
