@@ -185,10 +185,7 @@ class Backprop:
         self._shape = None
         S = self._passes.forward(X)
         self._shape = S.shape
-        if out is None:
-            return S.copy()
-        self._check_out(out, S.shape)[...] = S
-        return out
+        return S.copy() if out is None else self._fill(out, S)
 
     def backward(
         self,
@@ -235,10 +232,7 @@ class Backprop:
         self._has_gradient |= parameters
         if dX is None:
             return None
-        if out is None:
-            return dX.copy()
-        self._check_out(out, dX.shape)[...] = dX
-        return out
+        return dX.copy() if out is None else self._fill(out, dX)
 
     def sample_gradients(self, dS: ArrayLike) -> Array:
         """Return the derivatives by the parameters for every sample by itself.
@@ -319,11 +313,12 @@ class Backprop:
             raise ValueError(f"dS must have the shape {self._shape} of the scores, got {dS.shape}")
         return dS
 
-    def _check_out(self, out: Any, shape: tuple[int, ...]) -> Array:
-        if isinstance(out, np.ndarray) and out.shape == shape and out.dtype == self._dtype:
-            return out
-        given = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else short_repr(out)
-        raise ValueError(f"out must be an array {shape} of {self._dtype}, got {given}")
+    def _fill(self, out: Any, result: Array) -> Array:
+        if not (isinstance(out, np.ndarray) and out.shape == result.shape and out.dtype == self._dtype):
+            given = f"{out.dtype} {out.shape}" if isinstance(out, np.ndarray) else short_repr(out)
+            raise ValueError(f"out must be an array {result.shape} of {self._dtype}, got {given}")
+        out[...] = result
+        return out
 
     def __repr__(self) -> str:
         frozen = ", frozen=True" if self._frozen else ""
