@@ -222,6 +222,7 @@ class Source:
             for column in schema:
                 base, files = _find_base(column.type), [one.physical_schema for one in fragments]
                 bases = {_find_base(one.field(column.name).type) for one in files if column.name in one.names}
+                # Metadata without a dictionary are no proof: pyarrow expands one that the pages hold.
                 # pyarrow reads no dictionary from texts that are stored without their common prefixes.
                 if base and bases == {base} and column.name not in sizes.prefixed:
                     texts.append(column.name)
