@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
 from sklearn.base import BaseEstimator
-from sklearn.metrics import get_scorer_names
-from sklearn.utils import Bunch, Tags
+from sklearn.metrics import check_scoring, get_scorer_names
+from sklearn.utils import Bunch, Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from ..estimators.base import BaseMLP
@@ -21,11 +21,11 @@ from ..saving.attributes import SavableAttributes
 from ..system.messages import format_error, format_range
 from ..system.sklearn_internals import Interval, StrOptions
 from ..system.threads import map_on_threads
-from ..system.validation import Array
+from ..system.validation import Array, check_count
 from .encoding.encoder import PreparedTable, TableEncoder
 from .export import export_onnx
 from .fits import TableFitOptions, fit_tabular
-from .importances import measure_importances
+from .importances import shuffle_columns
 from .members import find_last_best
 from .presets import PRESETS
 
@@ -43,7 +43,7 @@ _HELD_OUT = ("oof_prediction_", "oof_quantiles_", "oof_rows_", "_oof_targets")
 class Tabular(SavableAttributes, BaseEstimator):
     """Base class of `TabularClassifier` and `TabularRegressor`.
 
-    Public methods call the function that does their work. Methods that depend on targets stand in
+    Fits and exports are functions of other files. Methods that depend on targets stand in
     ``estimators.py``, `save` in `SavableAttributes`, and `score` in scikit-learn. Encoded targets are
     class numbers, or standardised numbers; a head is all networks that make one of the estimator's
     predictions. A subclass has the methods
@@ -112,17 +112,16 @@ class Tabular(SavableAttributes, BaseEstimator):
         Parameters
         ----------
         X : dataframe or array-like (n_samples, n_columns), or files
-            Table of numbers, booleans, dates, categories and text, with missing values: pandas, Polars,
-            PyArrow and other dataframes, or an array. Or Parquet files: a path, a list of paths, a folder,
-            their URLs, or a ``pyarrow.dataset.Dataset``.
+            Table of numbers, booleans, dates, categories and text, with missing values: any dataframe, or an
+            array. Or Parquet files: a path, a list of paths, a folder, their URLs, or a
+            ``pyarrow.dataset.Dataset``.
         y : array-like (n_samples,), or str
             Classes or numbers. For files, the name of their column.
         sample_weight : array-like (n_samples,), or str, optional
             Weights of the rows, not below 0. For files, the name of their column.
-        X_val, y_val : dataframe or array-like, optional
-            Validation data. By default every network sets aside a part of the rows of its own. They may also
-            be files and the name of a column, which are read as a whole; if `X` names files too, the columns
-            are found by name.
+        X_val, y_val : dataframe or array-like, or files and str, optional
+            Validation data; files are read as a whole. By default every network sets aside a part of the rows
+            of its own.
         progress : bool, default False
             Show a bar of the epochs of all networks, by tqdm.
         passes : int, optional
@@ -130,17 +129,16 @@ class Tabular(SavableAttributes, BaseEstimator):
         groups : array-like (n_samples,), or str, optional
             Groups of rows that belong together, such as all rows of one patient, by any names. A network is
             validated on whole groups, so out-of-fold predictions are for new groups. For files, the name
-            of their column, which is left out of the table. With `X_val` they have no effect.
+            of their column. With `X_val` they have no effect.
         columns : sequence of str, optional
             Columns of the files to predict from, by default all others than `y`, `sample_weight` and
             `groups`. No others are read.
         rows : int, optional
-            Number of random rows of the files to read, the same rows for the same `random_state`; by default,
-            and where there are fewer, all rows.
+            Number of random rows of the files to read; by default, and where there are fewer, all rows.
         memory_limit : int or str, optional
-            Memory for a fit to files: bytes, or a size such as "512MiB" or "4GB". By default it is the
-            memory that is free. The estimate of what a fit takes counts 8 bytes for each value, and
-            4 bytes for each feature, twice and once for every network that is fitted at the same time.
+            Memory for a fit to files: bytes, or a size such as "512MiB" or "4GB"; by default the memory that
+            is free. A fit takes about 8 bytes for each value, and 4 bytes for each feature, twice and once
+            for every network that is fitted at the same time.
 
         Returns
         -------
@@ -296,15 +294,30 @@ class Tabular(SavableAttributes, BaseEstimator):
         Returns
         -------
         Bunch
-            Result in the form of scikit-learn's `permutation_importance`: `importances` (n_columns,
-            n_repeats), `importances_mean` and `importances_std` (n_columns,); also `names`, of the columns.
+            Result in the form of scikit-learn's `permutation_importance`, and the `names` of the columns.
 
         Raises
         ------
         ValueError
             If `n_repeats` is below 1 or the data are invalid.
         """
-        return measure_importances(self, X, y, n_repeats, scoring, random_state)
+        check_is_fitted(self)
+        check_count(n_repeats, "n_repeats", 1)
+        generator = check_random_state(random_state)
+        Z = self._prepare(X).encode_all()
+        shadow, widths = self._make_shadow(), self.encoder_._widths
+        scorer = check_scoring(shadow, scoring)
+        before = scorer(shadow, Z, y)
+        orders = [generator.permutation(Z.shape[0]) for _ in range(n_repeats)]
+        falls = np.array(
+            [[before - scorer(shadow, one, y) for one in shuffle_columns(Z, widths, k)] for k in orders]
+        ).T
+        return Bunch(
+            importances=falls,
+            importances_mean=falls.mean(axis=1),
+            importances_std=falls.std(axis=1),
+            names=[record["name"] for record in self.columns_],
+        )
 
     # --- exports and files -------------------------------------------------------------------------
 
@@ -322,12 +335,10 @@ class Tabular(SavableAttributes, BaseEstimator):
         - numbers in float64, NaN for missing values; booleans as numbers 0 and 1, durations as days;
         - dates in int64, as microseconds since 1970, the smallest int64 for missing values, as in
           ``values.astype("datetime64[us]").astype("int64")``; dates with a time zone in local time;
-        - categories as text, the empty text for missing values. Numbers among them are written as Python
-          does, integers without decimal point.
+        - categories as text, the empty text for missing values, integers without decimal point.
 
         A classifier has the outputs "label" and "probabilities", a regressor "variable" (N, 1), and
-        "quantiles" (N, n_quantiles) if it has quantiles. An output with the name of a column gets a name
-        with "_" appended.
+        "quantiles" (N, n_quantiles) if it has quantiles, with "_" appended to the name of a column.
 
         Parameters
         ----------
@@ -343,23 +354,18 @@ class Tabular(SavableAttributes, BaseEstimator):
         Returns
         -------
         onnx.ModelProto
-            Model in ONNX, opset 13 and opset 2 of ai.onnx.ml, checked by ONNX's checker. Its metadata:
-
-            - "fastnn.version";
-            - "columns", in JSON like all that follow: a list of the inputs, with their kinds and their
-              categories or ranges in the fit;
-            - "dropped", the columns that have no input;
-            - "target", the name of y;
-            - "classes", or "range" and "quantiles".
+            Model in ONNX, opset 13 and opset 2 of ai.onnx.ml, checked by ONNX's checker. Its metadata are
+            "fastnn.version" and, in JSON, "columns", the inputs with their kinds and their categories or
+            ranges in the fit; "dropped", the columns without an input; "target", the name of y; and
+            "classes", or "range" and "quantiles".
 
         Raises
         ------
         ImportError
             If the package onnx is not installed; the message says how to install it.
         ValueError
-            If a column cannot be expressed: its texts are hashed word by word, the empty text is one of its
-            categories, or its name is empty or occurs twice. Also if `drop` names no column, or all; if the
-            classes have no type in ONNX; or if the file's name or folder is unusable.
+            If a column or the classes cannot be expressed, `drop` names no column, or all, or the file's name
+            or folder is unusable.
 
         Examples
         --------

@@ -18,7 +18,7 @@ from ..system.extras import import_extra
 from ..system.messages import did_you_mean, join_names
 from ..system.validation import short_repr
 from .encoding.columns import Dropped
-from .encoding.onnx import add_table, describe_columns, list_inputs
+from .encoding.onnx import add_table, list_inputs
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -93,7 +93,7 @@ def export_onnx(
     dtype, encoder = np.float32 if dtype is None else dtype, estimator.encoder_
     _check_drop(estimator, drop)
     heads = [_describe_networks(estimator, members, dtype) for members in estimator._list_heads()]
-    inputs = list_inputs(encoder, drop)
+    inputs, columns = list_inputs(encoder, drop)
     names = {tensor.name for tensor in inputs}
     if estimator._HAS_CLASSES:
         usual = list_outputs(heads[0])
@@ -108,11 +108,7 @@ def export_onnx(
         outputs.append(tensor)
     graph = Graph(onnx, [*inputs, *outputs])
     features = graph.cast(add_table(encoder, graph, drop), heads[0].dtype)
-    values = {
-        "columns": describe_columns(encoder, drop),
-        "dropped": list(drop),
-        "target": estimator.target_name_,
-    }
+    values = {"columns": columns, "dropped": list(drop), "target": estimator.target_name_}
     if estimator._HAS_CLASSES:
         add_model(heads[0], graph, features, [tensor.name for tensor in outputs])
         values["classes"] = estimator.classes_.tolist()

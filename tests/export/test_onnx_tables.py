@@ -49,7 +49,7 @@ def run(model, frame):
 
 def check_encoding(encoder, *frames):
     features = Tensor("features", np.dtype(np.float32), ("N", len(encoder.get_feature_names_out())), True)
-    graph = Graph(onnx, [*list_inputs(encoder), features])
+    graph = Graph(onnx, [*list_inputs(encoder)[0], features])
     graph.node("Identity", add_table(encoder, graph), output="features")
     model = graph.finish("encoder", {})
     for frame in frames:

@@ -136,7 +136,7 @@ class Matching:
         self._model, self._date_formats, self._others = model, date_formats, list(others)
         # Rows by category that did not occur in the fit, for each column; None is any beyond `MAX_UNSEEN`.
         self._unseen: dict[str, Counter[str | None]] = {}
-        self._far: dict[str, FarValues] = {}
+        self._far: dict[str, Array] = {}  # results of `_count_far` by column
         self.n_rows = 0
         self._surplus: list[str] = []
         self.fitted = list_fitted_columns(model)
@@ -176,7 +176,7 @@ class Matching:
                 continue
             frame[name] = convert_column(column, kind, read, self._date_formats)
             if isinstance(encoding, NumberEncoding) and kind == "number" and column.dtype.kind != "m":
-                self._far.setdefault(name, FarValues(encoding.edges)).add(frame[name])
+                self._far[name] = self._far.get(name, 0) + _count_far(frame[name], encoding.edges)
             elif isinstance(encoding, CategoryEncoding):
                 unseen = self._unseen.setdefault(name, Counter())
                 for value, n_rows in encoding.count_unseen(column.tolist()).items():
@@ -196,32 +196,24 @@ class Matching:
                 values = join_names(value for value, _ in unseen.most_common() if value is not None)
                 others = " or others" if None in unseen else ""
                 notes.append(f"column {name!r}: {rows} not seen in training: {values}{others}")
-        notes += [f"column {name!r}: {far.note}" for name, far in self._far.items() if far.note]
+        for encoding in self._model.encoder_.encodings_:
+            if encoding.name not in self._far or not isinstance(encoding, NumberEncoding):
+                continue
+            n_rows, n_outside, n_far = self._far[encoding.name].tolist()
+            low, high = encoding.edges[[0, -1]]
+            if low < high and (n_far or 2 * n_outside > n_rows):
+                notes.append(
+                    f"column {encoding.name!r}: {pluralize(n_outside, 'row')} outside of the range of the "
+                    f"training, {low:.6g} to {high:.6g}"
+                )
         return notes
 
 
-class FarValues:
-    """Numbers of rows of a column that lie outside of the range of the fit, given its edges."""
-
-    def __init__(self, edges: Array) -> None:
-        self._low, self._high = float(edges[0]), float(edges[-1])
-        self._n_outside = self._n_far = self._n_rows = 0
-
-    def add(self, column: Series) -> None:
-        """Count the rows of a piece; a value is far beyond the range by more than its width."""
-        x = column.to_numpy(dtype=np.float64, na_value=np.nan)
-        beyond = np.maximum(self._low - x, x - self._high)
-        self._n_rows += int((~np.isnan(x)).sum())
-        self._n_outside += int((beyond > 0).sum())
-        self._n_far += int((beyond > self._high - self._low).sum())
-
-    @property
-    def note(self) -> str:
-        """Remark on values far outside of the range, or where most lie outside of it; "" for others."""
-        if self._low == self._high or not (self._n_far or 2 * self._n_outside > self._n_rows):
-            return ""
-        rows = pluralize(self._n_outside, "row")
-        return f"{rows} outside of the range of the training, {self._low:.6g} to {self._high:.6g}"
+def _count_far(column: Series, edges: Array) -> Array:
+    """Return how many values there are, beyond the edges, and beyond them by more than their distance."""
+    x, low, high = column.to_numpy(dtype=np.float64, na_value=np.nan), edges[0], edges[-1]
+    beyond = np.maximum(low - x, x - high)
+    return np.array([(~np.isnan(x)).sum(), (beyond > 0).sum(), (beyond > high - low).sum()])
 
 
 def convert_column(column: Series, kind: str, read: ReadTable, date_formats: Sequence[str]) -> Series | Array:

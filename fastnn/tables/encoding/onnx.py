@@ -35,12 +35,16 @@ _INPUTS = {
 }
 
 
-def list_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tensor]:
+def list_inputs(
+    encoder: TableEncoder, drop: Collection[str] = ()
+) -> tuple[list[Tensor], list[dict[str, Any]]]:
     """Return the inputs of a graph that encodes a table: one for every column neither left out nor in `drop`.
 
-    If ONNX cannot express the encoding of a column, a ValueError names the column and a remedy.
+    The second list has a record of every input for the metadata: name, kind, and categories or range of the
+    fit. If ONNX cannot express the encoding of a column, a ValueError names the column and a remedy.
     """
     inputs: list[Tensor] = []
+    described: list[dict[str, Any]] = []
     names: set[str] = set()
     hashed = [
         one.name for one in encoder.encodings_ if isinstance(one, WordsEncoding) and one.name not in drop
@@ -51,7 +55,7 @@ def list_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tenso
             f"drop={short_repr([*drop, *hashed])}, or --drop to fastnn export, to export without the "
             "texts, which then count as missing; or fit without the column"
         )
-    for encoding, record in zip(encoder.encodings_, encoder.columns_, strict=True):
+    for encoding, column in zip(encoder.encodings_, encoder.columns_, strict=True):
         if isinstance(encoding, Dropped) or encoding.name in drop:
             continue
         if isinstance(encoding, CategoryEncoding) and MISSING_TEXT in encoding.known:
@@ -66,14 +70,22 @@ def list_inputs(encoder: TableEncoder, drop: Collection[str] = ()) -> list[Tenso
                 "the column, and fit again"
             )
         check_text(encoding.name, "the name of the column", "Rename the column, and fit again")
+        record: dict[str, Any] = {"name": encoding.name, "kind": column["kind"]}
         if isinstance(encoding, CategoryEncoding):
             what = f"column {encoding.name!r}: the category"
             for known in encoding.known:
                 check_text(known, what, "Replace the character in the column, and fit again")
+            record["categories"] = encoding.known
+        elif isinstance(encoding, NumberEncoding) and encoding.edges.size > 1:
+            record["range"] = [float(encoding.edges[0]), float(encoding.edges[-1])]
+        elif isinstance(encoding, DateEncoding):
+            days = getattr(encoding.numbers[0], "edges", np.zeros(1))
+            record["range"] = [encoding.origin, encoding.origin + round(float(days[-1]) * _DAY)]
+        described.append(record)
         names.add(encoding.name)
-        dtype, comment = _INPUTS[record["kind"]]
+        dtype, comment = _INPUTS[column["kind"]]
         inputs.append(Tensor(encoding.name, dtype, ("N", 1), comment=comment))
-    return inputs
+    return inputs, described
 
 
 def add_table(encoder: TableEncoder, graph: Graph, drop: Collection[str] = ()) -> str:
@@ -118,24 +130,6 @@ def encode_missing(encoding: Encoding, kind: str) -> Array:
     missing = {"date": np.array(["NaT"], "datetime64[us]"), "category": [None]}
     encoding.prepare(missing.get(kind, np.array([np.nan])))(slice(0, 1), row, 0)
     return row
-
-
-def describe_columns(encoder: TableEncoder, drop: Collection[str] = ()) -> list[dict[str, Any]]:
-    """Return a record of every input for the metadata: name, kind, and categories or range of the fit."""
-    records = []
-    for encoding, column in zip(encoder.encodings_, encoder.columns_, strict=True):
-        if isinstance(encoding, Dropped) or encoding.name in drop:
-            continue
-        record: dict[str, Any] = {"name": encoding.name, "kind": column["kind"]}
-        if isinstance(encoding, CategoryEncoding):
-            record["categories"] = encoding.known
-        elif isinstance(encoding, NumberEncoding) and encoding.edges.size > 1:
-            record["range"] = [float(encoding.edges[0]), float(encoding.edges[-1])]
-        elif isinstance(encoding, DateEncoding):
-            days = getattr(encoding.numbers[0], "edges", np.zeros(1))
-            record["range"] = [encoding.origin, encoding.origin + round(float(days[-1]) * _DAY)]
-        records.append(record)
-    return records
 
 
 def _add_number(encoding: NumberEncoding | FlagEncoding, x: str, missing: str, graph: Graph) -> str:
