@@ -43,9 +43,8 @@ def boundary_array(
 ) -> dask.array.Array:
     """Return the picture of `render_boundary` as a Dask array that is painted when it is computed.
 
-    Every chunk is a task, on the threads of this process or the workers of a cluster, to which `model` is
-    sent once. Chunks in which one class provably wins are found when the array is created; they are not
-    painted, and repeat a single value in memory. Requires the extra ``dask``.
+    Every chunk is a task. Chunks in which one class provably wins are found when the array is created; they
+    are not painted, and repeat a single value in memory. Requires the extra ``dask``.
 
     The method `to_zarr` of the array compresses every chunk. To store a large picture, let the workers write
     only what holds a boundary: ``render_boundary(..., out="boundary.zarr", executor=client.get_executor())``.

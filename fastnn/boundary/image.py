@@ -51,9 +51,8 @@ class RenderStats:
         Transformers of a pipeline that were folded into the first layer of the network, such as
         "StandardScaler, PCA"; empty if there are none, or the whole pipeline predicted instead.
     reason : str
-        Reason why pixels far from the boundary were evaluated, such as "the picture has few pixels" or
-        "transformers are not folded: PolynomialFeatures is not known to be affine"; empty for the method
-        "certified".
+        Reason why pixels far from the boundary were evaluated, such as "the picture has few pixels"; empty
+        for the method "certified".
     """
 
     method: str
@@ -170,8 +169,8 @@ class BoundaryImage:
             Classes of the samples.
         colours : sequence, mapping, str or Colormap, optional
             Colours of the classes, as `render_boundary` takes them; by default the image's own. Samples have
-            these colours, regions paler ones. Where y has labels that are not in `classes`, a sequence
-            follows the sorted order of all labels.
+            these colours, regions paler ones. A sequence follows the sorted order of all labels where y has
+            others than `classes`.
         cmap : str or Colormap, optional
             Colormap of a response; by default the image's own, else `plot_decision_boundary`'s default.
         markers : sequence, mapping or str, optional

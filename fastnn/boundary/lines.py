@@ -44,29 +44,20 @@ def boundary_lines(
 ) -> dict[tuple[Any, Any], list[NDArray[np.float64]]]:
     """Trace the lines between the regions of a model's classes in a rectangle.
 
-    The model is evaluated at the points of a lattice whose squares have the tolerance as their sides. Where a
-    line crosses an edge of a square is interpolated from the margins of the decision.
+    The model is evaluated at the points of a lattice whose squares have the tolerance as their sides.
 
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
         Anything that `render_boundary` takes. In a large lattice, networks of fastnn are evaluated along the
-        boundary alone: time and memory grow with its length in tolerances. Models of other libraries are
-        evaluated on the whole lattice, 4 million points by default.
+        boundary alone, other models on the whole lattice, 4 million points by default.
     xlim, ylim : (float, float)
         Edges of the rectangle.
     tolerance : float or (float, float), optional
-        Largest distance of the lines from the boundary, in the units of the data. Two numbers are the units
-        of x and y, which may differ: in these units the distance is at most 1. By default 1/2000 of the
-        rectangle's sides. Regions that are smaller or narrower than the tolerance may be missed.
-    class_of_interest : label, optional
-        For a model of several labels: number of the label to trace.
-    features : (int, int) or (str, str), optional
-        Features along x and y, if the model has more than two. By default the first two.
-    fill : float or array-like (n_features,), optional
-        Values of the other features.
-    classes : array-like, optional
-        Classes of a function, or of a model without `classes_`. By default the classes that are predicted.
+        Largest distance of the lines from the boundary, along x and y if there are two numbers. By default
+        1/2000 of the rectangle's sides. Regions that are smaller or narrower than it may be missed.
+    class_of_interest, features, fill, classes : optional
+        See `render_boundary`.
     n_threads : int, optional
         Threads that evaluate a network; all available cores by default.
     progress : bool, default False
@@ -83,18 +74,16 @@ def boundary_lines(
     Raises
     ------
     ValueError
-        For empty or reversed limits, a tolerance that is not above 0, a regression model, and unknown
-        features. For a tolerance so small that it divides a side into more than 10 million squares, or that
-        more than 10^9 points must be evaluated, of the whole lattice or, for a network, near the boundary.
+        For empty or reversed limits, a regression model, unknown features, a tolerance that is not above 0,
+        and one that divides a side into more than 10 million squares or takes more than 10^9 evaluations.
     TypeError
         For a model that cannot predict.
 
     Notes
     -----
     A line between two classes is the zero contour of the margin (the difference of the two highest scores, or
-    probabilities of an ensemble), with the sign of the class. So lines are usually far
-    nearer to the boundary than the tolerance. A function that returns classes has no margins: its lines cross
-    the edges of squares in the middle.
+    probabilities of an ensemble), with the sign of the class. So lines are usually far nearer to the boundary
+    than the tolerance. Without margins, as of a function, lines cross the edges of squares in the middle.
 
     Squares in which a network provably gives all points one class, by the bounds of
     ``render_boundary(method="certified")``, hold no line and are skipped.

@@ -76,44 +76,39 @@ def render_boundary(
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
-        A `Model` with a loss of classes, one of fastnn's classifiers, any classifier with scikit-learn's
-        methods, or a function that takes an (n, n_features) array and returns a class for every row. Models
-        of other libraries predict some 65,000 points at a time. A pipeline or fitted search of scikit-learn
-        that ends in one of fastnn's classifiers is painted like that classifier, if the transformers before
-        it are affine, such as scalers, `PCA` and selections of columns: see ``stats``.
+        A `Model` with a loss of classes, any classifier with scikit-learn's methods, or a function of arrays
+        (n, n_features) that returns a class for every row. A pipeline or fitted search that ends in one of
+        fastnn's classifiers is painted like that classifier, if the transformers before it are affine, such
+        as scalers, `PCA` and selections of columns: see ``stats``.
     xlim, ylim : (float, float)
         Edges of the picture.
     size : int or (int, int), default 1024
-        Pixels: (width, height), or the longer side alone. The shorter side is then in proportion, so that
-        pixels are square, but at least an eighth of the longer one: sides whose lengths differ by more have
-        different units.
+        Pixels: (width, height), or the longer side alone. Pixels are then square, but the shorter side is at
+        least an eighth of the longer one.
     response : {"class", "probability", "confidence", "margin"}, default "class"
-        Content of the pixels: the number of the predicted class; the probability of one class; the
-        probability of the predicted class; or its difference from the second highest. The probability of an
-        ensemble is the members' mean. For a model that has `decision_function` and no
-        `predict_proba`, such as scikit-learn's SVC, the margin is the difference between the two highest
-        scores, or with two classes the distance of the score from 0; it may be above 1.
+        Content of the pixels: the number of the predicted class; the probability of one class, of an ensemble
+        the members' mean; the probability of the predicted class; or its difference from the second highest.
+        Without `predict_proba`, the margin is the difference between the two highest scores of
+        `decision_function`, or with two classes the distance of the score from 0; it may be above 1.
     method : {"auto", "dense", "certified"}, default "auto"
-        "dense" evaluates every pixel. "certified" divides the picture into squares, proves by bounds that one
-        class wins all over a square, fills it, and evaluates only the pixels that remain along the boundary:
-        the same picture, bit for bit, at a cost that grows with the boundary's length. "auto" does so for
-        classes, networks of fastnn that the kernels evaluate and large pictures, and changes to "dense" where
-        the bounds prove too little; ``stats.reason`` says why it did not.
+        "dense" evaluates every pixel. "certified" proves by bounds that one class wins all over a square,
+        fills it, and evaluates the pixels that remain along the boundary: the same picture, bit for bit, at a
+        cost that grows with the boundary's length. "auto" does so for large pictures of classes by networks
+        of fastnn, unless the bounds prove too little; ``stats.reason`` says why it did not.
     class_of_interest : label, optional
-        Class whose probability is rendered; by default the second of two. For a model of several labels,
-        each of which a sample has or has not: the number of the label to render. An error with other
-        responses of a model without labels, since it would have no effect.
+        Class whose probability is rendered; by default the second of two. For a model of several labels: the
+        number of the label to render. It is an error where it would have no effect.
     features : (int, int) or (str, str), optional
         Features along x and y, by number or, where the model knows names, by name. By default the first two.
     fill : float, array-like (n_features,), or mapping of names, optional
-        Values of the other features; required if the model has more than two. The names of a pandas Series
-        count where the model knows names.
+        Values of the other features; required if the model has more than two. A pandas Series is a mapping
+        where the model knows names.
     classes : array-like, optional
-        Classes of a function, or of a model without `classes_`; they are numbered in sorted order. By default
-        the classes that are predicted. These are not known in time for `out`, which requires the argument.
+        Classes of a function, or of a model without `classes_`, numbered in sorted order; by default the
+        predicted ones. These are not known in time for `out`, which requires the argument.
     n_threads : int, optional
         Threads that paint and encode; all available cores by default. A model of another library is called
-        from one thread.
+        from one thread, for some 65,000 points at a time.
     executor : concurrent.futures.Executor, optional
         Processes that paint a ``.zarr`` in place of threads and see the same file system, such as the workers
         of a Dask cluster, ``client.get_executor()``. A task writes a shard, up to 65,536 pixels to a side.
@@ -124,16 +119,14 @@ def render_boundary(
         is written during painting, in bounded memory: ``.png``, ``.zarr``, or ``.dzi``, a pyramid of tiles
         with a page that shows it in a browser; see Notes.
     colours : sequence, mapping, str or Colormap, optional
-        Colours of the classes, each as matplotlib takes it, and opaque: one per class in the order of
-        `classes`; a mapping of labels to colours, which may have more labels; or a colormap or its name, of
-        which a qualitative one, as "Set2", gives its colours in order, and another, as "viridis", evenly
-        spaced ones from end to end. Files have exactly these colours, and `BoundaryImage.plot` paler ones
-        under samples. By default twenty colours, of which the first six differ to colour-blind readers too,
-        or "turbo" for more classes, paler in files too. Without known classes, the number
-        of colours is checked when the picture is saved or drawn.
+        Colours of the classes as matplotlib takes them, and opaque: one per class in the order of `classes`,
+        a mapping from labels, or a colormap or its name, of which a qualitative one, as "Set2", gives its
+        colours in order, and another evenly spaced ones. Files have exactly these colours, and
+        `BoundaryImage.plot` paler ones under samples. By default twenty colours, of which the first six
+        differ to colour-blind readers too, or "turbo" for more classes, paler in files too.
     cmap : str or Colormap, optional
-        Colormap of a response, or its name: 0 has its first colour and 1 its last. In files, it is for
-        ``.png`` and ``.dzi``. By default a response is grey.
+        Colormap of a response: 0 has its first colour and 1 its last. In files, it is for ``.png`` and
+        ``.dzi``. By default a response is grey.
 
     Returns
     -------
@@ -153,20 +146,19 @@ def render_boundary(
     ImportError
         For ``.zarr`` without zarr. The message says how to install it.
     KeyboardInterrupt
-        Within a fraction of a second of Ctrl-C, and the seconds that it takes to delete the tiles of a large
-        pyramid; no half-written file is left.
+        Within a fraction of a second of Ctrl-C; no half-written file is left.
 
     Notes
     -----
     A file is moved to its name when it is complete, and replaces an older picture of the same name. A process
-    that is killed leaves a hidden folder, `.fastnn-...`, beside the file, with all that was not moved yet.
+    that is killed leaves a hidden folder, `.fastnn-...`, beside the file.
 
     The first row of an image file is the highest one; a Zarr array has the row order of `data`. Classes
     have a colour each, up to 256 of them. A response is grey, in ``.png`` with 16 bits, 0 for 0 and 65535 for
     1, or with `cmap` in up to 256 colours. ``.zarr`` holds it as floats; it is the only format for margins of
-    a decision function, which may be above 1. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``, and the
-    page, ``NAME.html``; an address that ends in ``#x=0.5&y=1&zoom=8`` opens the page there. Pillow opens more
-    than 178 million pixels after ``PIL.Image.MAX_IMAGE_PIXELS = None``.
+    a decision function. Beside ``NAME.dzi`` stand the tiles, ``NAME_files``, and the page, ``NAME.html``; an
+    address that ends in ``#x=0.5&y=1&zoom=8`` opens the page there. Pillow opens more than 178 million pixels
+    after ``PIL.Image.MAX_IMAGE_PIXELS = None``.
 
     Examples
     --------

@@ -187,7 +187,6 @@ def playground(
         Print the address and serve until Ctrl-C. False returns at once.
     token : str, optional
         Secret that the address of the page holds; by default the user's, which is the same at every start.
-
     settings : str, optional
         Settings to begin with, as the page's address has them after ``#``, such as "dataset=xor&layers=4".
 
@@ -211,10 +210,9 @@ def playground(
     that name another host, and pages of other origins, are refused. A page that is closed ends its training.
 
     The user's token is kept in a file that only the user can read, ``playground-token`` in the folder of
-    fastnn for the state of programs (``~/.local/state/fastnn`` on Linux): an address opens later playgrounds
-    on the same port too. Each port has a token of its own, derived from that one. If the file is removed, the
-    next start creates a new token. The browser is started with a file that leads to the page, which only the
-    user can read, and which is deleted at the end.
+    fastnn for the state of programs (``~/.local/state/fastnn`` on Linux). The token of each port is derived
+    from it, so an address opens later playgrounds on the same port too. If the file is removed, the next
+    start creates a new token.
 
     Examples
     --------

@@ -56,8 +56,8 @@ def animate_training(
         Classes or targets of the samples. Of several labels, `class_of_interest` is the number of the one
         to draw.
     frames : int, default 40
-        Largest number of frames, at least 2. The first shows the model before its first epoch, the last the
-        trained model. The distances in between grow, since most changes happen early.
+        Largest number of frames, at least 2, the first before the first epoch. Their distances grow, since
+        most changes happen early.
     ax : matplotlib Axes, optional
         Axes to draw on; by default axes of a new figure, which pyplot does not show.
     response, class_of_interest, features, fill, colours, cmap, markers : optional

@@ -81,7 +81,7 @@ def plot_decision_boundary(
     Parameters
     ----------
     model : Model, estimator, ensemble or callable
-        Model, or anything else that `render_boundary` accepts; or a regressor.
+        Anything that `render_boundary` accepts, or a regressor.
     X : array-like (n, n_features)
         Samples.
     y : array-like (n,)
@@ -99,15 +99,10 @@ def plot_decision_boundary(
     features : (int, int) or (str, str), optional
         Features along x and y, by number or by the name of X's column; by default the first two.
     fill : float, array-like (n_features,), or mapping of names, optional
-        Values of the other features, constant over the picture, which the legend names; by default their
-        means in X. The samples have other values of these features: a sample is pale if its predicted class
-        differs from the class of its region.
-    method, class_of_interest, classes : optional
+        Values of the other features, which the legend names; by default their means in X. The samples have
+        other values: a sample is pale if its predicted class differs from the class of its region.
+    method, class_of_interest, classes, n_threads, progress : optional
         See `render_boundary`.
-    n_threads : int, optional
-        Number of threads that evaluate a network; by default the number of available cores.
-    progress : bool, default False
-        Show a progress bar of the painted pixels.
     colours : sequence, mapping, str or Colormap, optional
         Colours of the classes; see `render_boundary`. A sequence follows the sorted order of all classes, of
         the model and of y. Samples have these colours, regions paler ones.
@@ -128,10 +123,9 @@ def plot_decision_boundary(
     Raises
     ------
     ValueError
-        If X is not a table of finite numbers or does not have the model's features; if y has another length
-        or another kind of labels than the model; if the model predicts neither classes nor one number, or an
-        argument is for classes, and it predicts numbers; or if the limits, colours or markers are invalid or
-        their number is wrong. Nothing is then drawn.
+        If X is not a table of finite numbers with the model's features; if y has another length or another
+        kind of labels than the model; if the model predicts neither classes nor one number; or if an argument
+        is invalid or does not suit the model. Nothing is then drawn.
     TypeError
         If the model cannot predict, as when the arguments are in another order, or `ax` is anything but
         rectilinear axes.

@@ -42,9 +42,9 @@ _PARAMETERS = """
     preset : {"fast", "good", "best"}, default "good"
         Size and number of the networks, one, five or ten large ones, and length of their training.
     scoring : str or callable, optional
-        Score by which every network's epoch is chosen: a scorer of scikit-learn. By default, or with "loss",
-        the loss of the validation rows. Either is weighted by row weights times class
-        weights; metrics and functions without a parameter `sample_weight` take no weights.
+        Score by which every network's epoch is chosen: a scorer of scikit-learn; by default, or with "loss",
+        the loss of the validation rows. Both are weighted by row weights times class weights, where a scorer
+        takes `sample_weight`.
     time_limit : float, optional
         Longest time of `fit` in seconds. A network that runs out of time keeps its best epoch, and results
         then depend on the machine. An epoch that has begun is finished."""

@@ -39,8 +39,7 @@ def plot_importances(
     estimator : TabularClassifier or TabularRegressor
         Fitted estimator.
     X, y : dataframe or array-like, optional
-        Rows and targets on which `feature_importances` measures by how much the score falls. By default
-        `importances_`, the increase of the loss estimated during the fit.
+        Rows and targets for `feature_importances`; by default the estimator's `importances_` are drawn.
     n_columns : int, default 20
         Largest number of columns to draw.
     ax : matplotlib Axes, optional
@@ -102,8 +101,7 @@ def plot_calibration(
     Parameters
     ----------
     estimator : TabularClassifier
-        Fitted classifier. Of two classes, the curve of the second is drawn; of several, a curve of each, in
-        the colours of `plot_decision_boundary`.
+        Fitted classifier. Of two classes, the curve of the second is drawn; of several, the curve of each.
     X, y : dataframe or array-like, optional
         Rows and classes; by default the out-of-fold predictions of the fit.
     n_bins : int, default 10

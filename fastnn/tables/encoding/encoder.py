@@ -80,11 +80,11 @@ class ColumnRecord(TypedDict):
 class TableEncoder(SavableTransformer):
     """Encode a table of any kinds of columns as an array of float32 for a network.
 
-    Dataframes of pandas, Polars, PyArrow and others, and arrays, are taken as they are, with missing values.
-    Numbers become positions between their quantiles and a smoothly scaled value; booleans -1 and +1;
-    categories one feature for each frequent value; dates elapsed days and parts. Columns without information
-    are left out. A column of more than `max_categories` numbers written as text holds numbers, unless some
-    begin with 0, such as 01, or its data type is categorical.
+    Dataframes of any library, and arrays, are taken as they are, with missing values. Numbers become
+    positions between their quantiles and a smoothly scaled value; booleans -1 and +1; categories one feature
+    for each frequent value; dates elapsed days and parts. Columns without information are left out. A column
+    of more than `max_categories` numbers written as text holds numbers, unless some begin with 0, such as 01,
+    or its data type is categorical.
 
     Parameters
     ----------
