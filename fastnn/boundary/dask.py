@@ -15,10 +15,9 @@ from ..system.extras import import_extra
 from ..system.threads import Flag, acquire_cores
 from ..system.validation import check_count
 from .painters import Painter, make_painter
-from .regions import Regions
 from .render import paint_pixels
 from .subjects import Features, Fill, make_subject
-from .view import Rect, View, make_view
+from .view import Rect, Regions, View, make_view
 
 if TYPE_CHECKING:
     import dask.array

@@ -196,7 +196,6 @@ class BoundaryImage:
         return draw_picture(self, ax, X, y, colours=colours, cmap=cmap, markers=markers)
 
     def _choose_look(self, colours: Colours | None, cmap: str | Colormap | None) -> tuple[Any, Any]:
-        """Return the given colours and colormap, by default the image's own."""
         return self.colours if colours is None else colours, self.cmap if cmap is None else cmap
 
     def _repr_png_(self) -> bytes | None:

@@ -24,9 +24,8 @@ from ..network.description import Array
 from ..reference.grid import RESPONSES as RESPONSE_FUNCTIONS
 from ..system.validation import check_choice, is_masked, short_repr
 from .grids import CALL_OPERATIONS, Grid, Tally
-from .regions import Regions
 from .subjects import Subject
-from .view import Axis, View
+from .view import Axis, Regions, View
 
 Advance = Callable[..., bool]
 Squares = NDArray[np.int64] | None
@@ -127,7 +126,6 @@ def make_painter(
 
 
 def _check_functions(subject: Subject, response: str) -> None:
-    """Raise an error if a model does not predict what a response is computed from."""
     if response == "class" and subject.predict is None:
         raise TypeError("model must have predict, or be a function, for the response 'class'")
     if response != "class" and (subject.scores is None or not (subject.is_bounded or response == "margin")):

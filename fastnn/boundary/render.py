@@ -29,12 +29,11 @@ from .colours import check_colouring
 from .grids import Tally
 from .image import BoundaryImage, RenderStats
 from .painters import Advance, Painter, make_painter, never_stop
-from .regions import Regions
 from .sinks import Destination, open_sink
 from .sinks.array import ArraySink
 from .sinks.base import FileSink, Picture, Sink
 from .subjects import Features, Fill, make_subject
-from .view import Rect, View, make_view
+from .view import Rect, Regions, View, make_view
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap

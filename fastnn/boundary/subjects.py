@@ -142,7 +142,6 @@ def _explain_no_committee(networks: DecisionNetworks | None, chain: Chain) -> st
 def _count_features(
     model: Any, chain: Chain, networks: DecisionNetworks | None, fill: Fill | None, samples: Overlay | None
 ) -> int:
-    """Return the number of features that a model takes."""
     count = chain.n_features
     if count is None and networks is not None:
         count = networks.n_inputs

@@ -190,7 +190,6 @@ def plot_decision_boundary(
 
 
 def _refuse_choices_of_classes(**arguments: bool) -> None:
-    """Raise ValueError if an argument that only classes have is given for a regressor."""
     given = [name for name, is_given in arguments.items() if is_given]
     if given:
         raise ValueError(f"{given[0]} is for classes, but the model is a regressor: leave it out")

@@ -79,7 +79,6 @@ def plot_history(history: Any, axes: Sequence[Axes] | None = None) -> Array:
 
 
 def _draw_curves(estimator: Any, axes: Sequence[Axes] | None) -> Array:
-    """Draw the losses of an estimator, and its validation scores if it has some, and return the axes."""
     losses = np.array(estimator.loss_curve_)
     scores, checked = estimator.validation_scores_ or [], getattr(estimator, "validation_loss_curve_", [])
     drawn = _make_axes(axes, 1 + bool(scores))

@@ -366,14 +366,6 @@ class Tabular(SavableAttributes, BaseEstimator):
         ValueError
             If a column or the classes cannot be expressed, `drop` names no column, or all, or the file's name
             or folder is unusable.
-
-        Examples
-        --------
-        >>> import fastnn
-        >>> from sklearn.datasets import load_iris
-        >>> X, y = load_iris(return_X_y=True, as_frame=True)
-        >>> classifier = fastnn.TabularClassifier(preset="fast", random_state=0).fit(X, y)
-        >>> model = classifier.to_onnx("iris.onnx")  # doctest: +SKIP
         """
         return export_onnx(self, path, dtype, drop)
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from ...network.description import Array
 from ...system.memory import check_memory
-from ..regions import Regions
-from ..view import Rect
+from ..view import Rect, Regions
 from .base import Picture, Sink
 
 # Rows of a rectangle: MAX_ROWS with regions, whose squares are divided once each, or fewer where that gives

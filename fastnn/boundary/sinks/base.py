@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 from ...network.description import Array
 from ...system.files import Draft, check_file_name, check_replaceable, raise_written
 from ..colours import PALETTE, region_colours, response_colours
-from ..regions import Regions
-from ..view import Rect
+from ..view import Rect, Regions
 
 if TYPE_CHECKING:
     from matplotlib.colors import Colormap

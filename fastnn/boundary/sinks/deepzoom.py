@@ -12,8 +12,7 @@ from string import Template
 from ...network.description import Array
 from ...system.files import check_replaceable
 from ..colours import PALETTE
-from ..regions import Regions
-from ..view import Rect
+from ..view import Rect, Regions
 from .base import FileSink, Picture, is_constant
 from .png import PngCoding
 

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from ...network.description import Array
 from ..colours import PALETTE
-from ..regions import Regions
-from ..view import Rect
+from ..view import Rect, Regions
 from .base import FileSink, Picture, is_constant
 
 # Number of pixels in a rectangle: enough to outweigh the overhead of a thread's task.

@@ -15,8 +15,7 @@ from numpy.typing import NDArray
 
 from ...network.description import Array
 from ...system.extras import import_extra
-from ..regions import Regions
-from ..view import Rect
+from ..view import Rect, Regions
 from .base import FileSink, Sink
 
 ZARR_CHUNK = 2048  # pixels to a side

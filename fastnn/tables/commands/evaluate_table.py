@@ -15,8 +15,7 @@ from ...system.printing import print
 from ...system.validation import Array
 from ..options import EvaluateOptions
 from .matching import Matching, check_known, find_known_texts, ignore_unseen, list_fitted_columns, load_model
-from .pieces import TableInPieces
-from .reading import Columns
+from .reading import Columns, TableInPieces
 from .rows import are_numbers, check_any, check_classes, note_missing_targets, parse_rows
 from .scores import compute_scores, estimate_margins, format_scores, predict_constant, to_json
 

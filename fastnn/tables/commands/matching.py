@@ -18,11 +18,10 @@ from ...system.validation import Array
 from ..encoding.categories import UNSEEN, CategoryEncoding
 from ..encoding.columns import NumberEncoding
 from .hints import find_hint, format_option, is_marker, read_as_missing
-from .reading import ISO, ReadTable, parse_dates
+from .reading import ISO, ReadTable, TableInPieces, parse_dates
 
 if TYPE_CHECKING:
     from ..estimators import TabularClassifier, TabularRegressor
-    from .pieces import TableInPieces
 
 # Largest number of categories unseen in the fit that are remembered for each column.
 MAX_UNSEEN = 10_000

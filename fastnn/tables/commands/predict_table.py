@@ -18,8 +18,7 @@ from ..estimators import TabularClassifier, TabularRegressor
 from ..options import PredictOptions
 from ..parquet import import_arrow
 from .matching import Matching, check_known, find_known_texts, ignore_unseen, list_fitted_columns, load_model
-from .pieces import TableInPieces
-from .reading import Columns, resolve_names
+from .reading import Columns, TableInPieces, resolve_names
 
 if TYPE_CHECKING:
     from pyarrow import Schema

@@ -110,7 +110,6 @@ def _convert_columns(read: ReadTable, options: TrainTableOptions) -> None:
 
 
 def _check_size(options: TrainTableOptions) -> None:
-    """Raise ValueError if the training takes more memory than allowed, before a file is read."""
     source = Source.open(options.table)
     left_out = {options.target, options.weights, options.groups, *resolve_names(options.drop, source.columns)}
     check_size(
