@@ -35,6 +35,7 @@ class Tally(NamedTuple):
     bounding: float = 0.0
     evaluating: float = 0.0
     filling: float = 0.0
+    writing: float = 0.0
 
     def __add__(self, other: Any) -> Tally:
         return Tally(*(a + b for a, b in zip(self, other, strict=True)))

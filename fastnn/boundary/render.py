@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
     from .colours import Colours
 
-# Numbers of pixels that were painted, statistics, and the seconds of encoding and writing.
-Painted = Generator[tuple[int, Tally, float], None, None]
+# Numbers of pixels that were painted, and statistics.
+Painted = Generator[tuple[int, Tally], None, None]
 
 # Maximum number of pixels in a file. Painting this many takes half a day, far from a boundary.
 MAX_PIXELS = 10**14
@@ -256,7 +256,7 @@ def _paint(
     n_points = view.n_pixels
     stop, interrupted = Flag(), Flag()
     regions: Regions | None = None
-    tally, writing, n_painted = Tally(), 0.0, 0
+    tally, n_painted = Tally(), 0
 
     def interrupt() -> None:
         interrupted.set()
@@ -277,13 +277,13 @@ def _paint(
     def paint_by_threads() -> Painted:
         work = partial(_paint_rectangle, painter, view, sink, regions, advance)
         with closing(map_in_order(work, sink.rectangles(regions), n_threads, stop.set)) as results:
-            for rect, (encoded, own_tally, seconds) in results:
+            for rect, (encoded, own_tally) in results:
                 check_interrupts()
                 put_began = time.perf_counter()
                 sink.put(rect, encoded)
                 is_new = painter.is_threaded and rect.step == 1
                 n_new = math.prod(rect.shape) if is_new else 0  # `advance` has counted the others
-                yield n_new, own_tally, seconds + time.perf_counter() - put_began
+                yield n_new, own_tally + Tally(writing=time.perf_counter() - put_began)
 
     def paint_by_executor(executor: Executor) -> Painted:
         parts = sink.parts(regions)
@@ -293,7 +293,7 @@ def _paint(
                 done, _ = wait(futures, POLL_SECONDS, FIRST_COMPLETED)
                 check_interrupts()
                 for future in done:
-                    yield math.prod(futures.pop(future).shape), *future.result()
+                    yield math.prod(futures.pop(future).shape), future.result()
         finally:
             for future in futures:
                 future.cancel()
@@ -310,37 +310,33 @@ def _paint(
                     regions, tally = painter.find_regions(view, sink.square, stop)
                 painted = paint_by_threads() if executor is None else paint_by_executor(executor)
                 with closing(painted):
-                    for n_new, own_tally, own_writing in painted:
+                    for n_new, own_tally in painted:
                         tally += own_tally
-                        writing += own_writing
                         bar.update(n_new)
                         n_painted += n_new
                 bar.update(n_points - n_painted)  # squares of a known class
             check_interrupts()
             closing_began = time.perf_counter()
-        writing += time.perf_counter() - closing_began
-    seconds = {"bounding": tally.bounding, "evaluating": tally.evaluating, "filling": tally.filling}
-    seconds |= {"writing": writing, "total": time.perf_counter() - began}
+        tally += Tally(writing=time.perf_counter() - closing_began)
+    seconds = {name: getattr(tally, name) for name in ("bounding", "evaluating", "filling", "writing")}
+    seconds["total"] = time.perf_counter() - began
     counts = tally.points_evaluated, tally.points_filled, tally.cells_bounded
-    if executor is not None:
-        n_threads = 0
-    stats = RenderStats(
-        painter.method, n_points, *counts, n_threads, seconds, painter.subject.folded, painter.reason
-    )
-    return sink, stats
+    n_threads = n_threads if executor is None else 0
+    folded, reason = painter.subject.folded, painter.reason
+    return sink, RenderStats(painter.method, n_points, *counts, n_threads, seconds, folded, reason)
 
 
 def _paint_rectangle(
     painter: Painter, view: View, sink: Sink, regions: Regions | None, advance: Advance, rect: Rect
-) -> tuple[Any, Tally, float]:
-    """Return what `sink.encode` makes of a rectangle, statistics, and the seconds of encoding."""
+) -> tuple[Any, Tally]:
+    """Return what `sink.encode` makes of a rectangle, and statistics."""
     # A model of another library may reserve cores itself. If one were reserved here, both could deadlock:
     # reserve a core for networks of fastnn alone.
     with acquire_cores(1) if painter.is_threaded else nullcontext():
         pixels, tally = paint_pixels(painter, view, regions, advance, rect, sink.target(rect))
         painted = time.perf_counter()
         encoded = None if advance() else sink.encode(rect, pixels)
-    return encoded, tally, time.perf_counter() - painted
+    return encoded, tally + Tally(writing=time.perf_counter() - painted)
 
 
 def paint_pixels(
@@ -368,17 +364,16 @@ def paint_pixels(
     return target, tally
 
 
-def _paint_part(painter: Painter, view: View, part: Sink) -> tuple[Tally, float]:
-    """Paint and write a part of a picture, perhaps in another process; return statistics and seconds."""
-    tally, writing = Tally(), 0.0
+def _paint_part(painter: Painter, view: View, part: Sink) -> Tally:
+    """Paint and write a part of a picture, perhaps in another process; return statistics."""
+    tally = Tally()
     with part:
         for rect in part.rectangles():
-            encoded, own_tally, seconds = _paint_rectangle(painter, view, part, None, never_stop, rect)
+            encoded, own_tally = _paint_rectangle(painter, view, part, None, never_stop, rect)
             began = time.perf_counter()
             part.put(rect, encoded)
-            tally += own_tally
-            writing += seconds + time.perf_counter() - began
-    return tally, writing
+            tally += own_tally + Tally(writing=time.perf_counter() - began)
+    return tally
 
 
 def _check_memory(sink: Sink, dtype: np.dtype, n_threads: int) -> None:
