@@ -49,8 +49,8 @@ if TYPE_CHECKING:
     from .schedules import *  # noqa: F403
     from .tables.encoding.dates import DateEncoder as DateEncoder
     from .tables.encoding.encoder import TableEncoder as TableEncoder
-    from .tables.encoding.numeric import PiecewiseLinearEncoder as PiecewiseLinearEncoder
-    from .tables.encoding.numeric import SmoothRobustScaler as SmoothRobustScaler
+    from .tables.encoding.transformers import PiecewiseLinearEncoder as PiecewiseLinearEncoder
+    from .tables.encoding.transformers import SmoothRobustScaler as SmoothRobustScaler
     from .tables.estimators import TabularClassifier as TabularClassifier
     from .tables.estimators import TabularRegressor as TabularRegressor
     from .tables.plotting import plot_calibration as plot_calibration
@@ -79,9 +79,9 @@ _HOMES = {
     "MLPRegressor": "estimators.regressor",
     "Model": "model",
     "MultiplyGate": "reference.gate",
-    "PiecewiseLinearEncoder": "tables.encoding.numeric",
+    "PiecewiseLinearEncoder": "tables.encoding.transformers",
     "Sigmoid": "reference.layer",
-    "SmoothRobustScaler": "tables.encoding.numeric",
+    "SmoothRobustScaler": "tables.encoding.transformers",
     "Softmax": "reference.output",
     "TableEncoder": "tables.encoding.encoder",
     "TabularClassifier": "tables.estimators",

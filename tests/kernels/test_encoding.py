@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from strategies import read_only, untouched
 
 from fastnn.reference import encoding as reference
-from fastnn.tables.encoding.numeric import compute_interval_terms, find_quantile_edges
+from fastnn.tables.encoding.transformers import compute_interval_terms, find_quantile_edges
 from fastnn_kernels import encoding as compiled
 
 F64 = np.dtype(np.float64)

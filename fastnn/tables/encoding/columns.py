@@ -21,7 +21,7 @@ from ...engine.arrays import align
 from ...system.messages import pluralize
 from ...system.validation import Array
 from .dates import count_days, find_first_microsecond, find_varying_parts, split_dates
-from .numeric import LIMIT, compute_interval_terms, find_center_and_scale, find_quantile_edges
+from .transformers import LIMIT, compute_interval_terms, find_center_and_scale, find_quantile_edges
 
 # Function (rows, out, first) that writes the features of a slice of the rows of a column into the columns
 # `first`, `first + 1`, ... of `out` (n, F), float32 and C-contiguous.

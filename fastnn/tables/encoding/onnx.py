@@ -18,7 +18,7 @@ from ...system.validation import Array, short_repr
 from .categories import CategoryEncoding, WordsEncoding
 from .columns import DateEncoding, Dropped, Encoding, FlagEncoding, NumberEncoding, count_features
 from .encoder import TableEncoder
-from .numeric import LIMIT, compute_interval_terms
+from .transformers import LIMIT, compute_interval_terms
 
 # Dates are microseconds since 1970; a missing value is the least int64, as NumPy's NaT is.
 MISSING_DATE = int(np.iinfo(np.int64).min)
