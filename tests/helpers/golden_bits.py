@@ -41,14 +41,7 @@ def _model(layers_dim: list[int], **settings: Any) -> fastnn.Model:
     return model
 
 
-def _trained(
-    hidden: list[int],
-    n_outputs: int = 3,
-    table: Any = X,
-    targets: Any = LABELS,
-    settings: Any = None,
-    **training: Any,
-) -> Iterator[np.ndarray]:
+def train(hidden, n_outputs=3, table=X, targets=LABELS, settings=None, **training) -> Iterator[np.ndarray]:
     model = _model([5, *hidden, n_outputs], **(settings or {}))
     training = {"num_passes": 30, "epsilon": 0.01, "random_state": 0} | training
     yield model.train(table.astype(model.W[0].dtype), targets, **training).loss
@@ -56,9 +49,9 @@ def _trained(
     yield model.predict_proba(table) if n_outputs > 1 else model.predict(table)
 
 
-def _of_numbers(hidden: list[int], loss: str, settings: Any = None, **training: Any) -> Iterator[np.ndarray]:
+def train_on_numbers(hidden, loss, settings=None, **training) -> Iterator[np.ndarray]:
     settings = {"loss": loss, "output_activation": "identity"} | (settings or {})
-    return _trained(hidden, 1, targets=NUMBERS, settings=settings, **training)
+    return train(hidden, 1, targets=NUMBERS, settings=settings, **training)
 
 
 def _sparse() -> Iterator[np.ndarray]:
@@ -80,37 +73,37 @@ def _picture() -> Iterator[np.ndarray]:
 
 SINGLE = {"dtype": "float32"}
 TRAININGS: dict[str, Callable[[], Iterator[np.ndarray]]] = {
-    "tanh, whole batches": lambda: _trained([3]),
-    "tanh, whole batches, float32": lambda: _trained([3], settings=SINGLE),
-    "two classes": lambda: _trained([9], 2, targets=LABELS % 2, settings={"activation": "tanh"}),
-    "two classes, float32": lambda: _trained([9], 2, targets=LABELS % 2, settings=SINGLE, batch_size=70),
-    "relu, Adam": lambda: _trained(
+    "tanh, whole batches": lambda: train([3]),
+    "tanh, whole batches, float32": lambda: train([3], settings=SINGLE),
+    "two classes": lambda: train([9], 2, targets=LABELS % 2, settings={"activation": "tanh"}),
+    "two classes, float32": lambda: train([9], 2, targets=LABELS % 2, settings=SINGLE, batch_size=70),
+    "relu, Adam": lambda: train(
         [16, 16], settings={"activation": "relu"} | SINGLE, optimizer="adam", batch_size=32
     ),
-    "gelu, AdamW, cosine": lambda: _trained(
+    "gelu, AdamW, cosine": lambda: train(
         [9], settings={"activation": "gelu"}, optimizer="adamw", batch_size=16, schedule="cosine_decay"
     ),
-    "mish, RMSprop, batch norm": lambda: _trained(
+    "mish, RMSprop, batch norm": lambda: train(
         [8, 7], settings={"activation": "mish", "batch_norm": True}, optimizer="rmsprop", batch_size=50
     ),
-    "elu, Nesterov, dropout": lambda: _trained(
+    "elu, Nesterov, dropout": lambda: train(
         [12], settings={"activation": "elu", "dropout": 0.25} | SINGLE, optimizer="nesterov", batch_size=30
     ),
-    "silu, L-BFGS": lambda: _trained([6], settings={"activation": "silu"}, optimizer="lbfgs"),
-    "softplus, L-BFGS, float32": lambda: _trained(
+    "silu, L-BFGS": lambda: train([6], settings={"activation": "silu"}, optimizer="lbfgs"),
+    "softplus, L-BFGS, float32": lambda: train(
         [6], settings={"activation": "softplus"} | SINGLE, optimizer="lbfgs"
     ),
-    "sigmoid, single samples": lambda: _trained(
+    "sigmoid, single samples": lambda: train(
         [7], settings={"activation": "sigmoid"}, optimizer="momentum", batch_size=1, num_passes=3
     ),
-    "leaky ReLU, four samples": lambda: _trained(
+    "leaky ReLU, four samples": lambda: train(
         [20], settings={"activation": "leaky_relu"} | SINGLE, batch_size=4, num_passes=5
     ),
     "CSR": _sparse,
-    "selu, Huber, Adagrad": lambda: _of_numbers(
+    "selu, Huber, Adagrad": lambda: train_on_numbers(
         [11], "huber", {"activation": "selu"}, optimizer="adagrad", batch_size=25
     ),
-    "shared by threads": lambda: _trained(
+    "shared by threads": lambda: train(
         [256, 128], settings={"activation": "relu"} | SINGLE, num_passes=2, batch_size=100, n_threads=2
     ),
     "a picture": _picture,
@@ -124,9 +117,9 @@ def this_kind() -> str:
     return f"{VECTOR_BYTES} bytes" if HAS_FMA else f"{VECTOR_BYTES} bytes without FMA"
 
 
-def digest(name: str) -> str:
+def digest(arrays: Iterator[np.ndarray]) -> str:
     found = hashlib.sha256()
-    for array in TRAININGS[name]():
+    for array in arrays:
         array = np.ascontiguousarray(array)
         found.update(repr((array.dtype.str, array.shape)).encode() + array.tobytes())
     return found.hexdigest()[:16]
@@ -134,6 +127,6 @@ def digest(name: str) -> str:
 
 if __name__ == "__main__":
     known = json.loads(FILE.read_text()) if FILE.exists() else {}
-    known[this_kind()] = {name: digest(name) for name in TRAININGS}
+    known[this_kind()] = {name: digest(run()) for name, run in TRAININGS.items()}
     FILE.write_text(json.dumps(known, indent=4, sort_keys=True) + "\n")
     sys.stdout.write(f"{FILE.name}: {this_kind()}\n")
