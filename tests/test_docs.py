@@ -4,16 +4,13 @@ import doctest
 import importlib
 import importlib.util
 import inspect
-import os
 import pkgutil
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import sklearn.neural_network
-from processes import PATIENCE
+from processes import run_python
 
 import fastnn
 from fastnn.estimators.solvers import SOLVERS
@@ -165,16 +162,7 @@ def test_every_example_runs_by_itself_and_prints_what_it_states(code, tmp_path, 
 def test_the_block_in_contributing_prints_assembly(tmp_path):
     """A kernel that was loaded from the cache has no assembly: the program starts with an empty cache."""
     (code,) = (block for block in find_blocks("python", CONTRIBUTING) if "inspect_asm" in block)
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-        check=True,
-        cwd=tmp_path,
-        env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")},
-    )
-    assert "\n" in done.stdout.strip()
+    assert "\n" in run_python(code, NUMBA_CACHE_DIR=str(tmp_path / "cache")).strip()
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)

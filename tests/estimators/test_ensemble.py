@@ -40,13 +40,8 @@ def draw_seeds(random, count):
     return [int(random.randint(2**31 - 1)) for _ in range(count)]
 
 
-DATA = {
-    "dense": (X, None),
-    "weighted": (X, WEIGHTS),
-    "float32": (X.astype(np.float32), None),
-    "csr": (scipy.sparse.csr_matrix(X), WEIGHTS),
-    "csc": (scipy.sparse.csc_array(X), None),
-}
+DATA = {"dense": (X, None), "weighted": (X, WEIGHTS), "float32": (X.astype(np.float32), None)}
+DATA |= {"csr": (scipy.sparse.csr_matrix(X), WEIGHTS), "csc": (scipy.sparse.csc_array(X), None)}
 
 
 @pytest.mark.parametrize(

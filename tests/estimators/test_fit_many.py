@@ -226,13 +226,8 @@ def workers():
         yield backend
 
 
-KINDS = (
-    {"hidden_layer_sizes": (5,)},
-    {"solver": "lbfgs"},
-    {"early_stopping": True},
-    {"ema_decay": 0.5, "batch_size": 20},
-    {"solver": "sgd", "class_weight": "balanced"},
-)
+KINDS = [{"hidden_layer_sizes": (5,)}, {"solver": "lbfgs"}, {"early_stopping": True}]
+KINDS += [{"ema_decay": 0.5, "batch_size": 20}, {"solver": "sgd", "class_weight": "balanced"}]
 
 
 def many(n):

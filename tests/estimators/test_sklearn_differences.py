@@ -105,12 +105,8 @@ def assert_equal_predictions(theirs, ours, y, atol=1e-10):
 SGD = {"solver": st.just("sgd"), "learning_rate": st.sampled_from(["constant", "invscaling", "adaptive"])}
 SGD |= {"momentum": st.sampled_from([0, 0.7, 0.9]), "nesterovs_momentum": st.booleans()}
 SGD |= {"learning_rate_init": st.sampled_from([1e-4, 1e-3])}  # at higher rates, some fits diverge
-ADAM = {
-    "learning_rate_init": st.sampled_from([1e-3, 0.02]),
-    "solver": st.just("adam"),
-    "beta_1": st.sampled_from([0.5, 0.9]),
-    "epsilon": st.sampled_from([1e-8, 1e-3]),
-}
+ADAM = {"solver": st.just("adam"), "learning_rate_init": st.sampled_from([1e-3, 0.02])}
+ADAM |= {"beta_1": st.sampled_from([0.5, 0.9]), "epsilon": st.sampled_from([1e-8, 1e-3])}
 SETTINGS = {
     "hidden_layer_sizes": st.lists(st.integers(1, 9), max_size=3) | st.integers(1, 9),
     "activation": st.sampled_from(["identity", "logistic", "tanh", "relu"]),

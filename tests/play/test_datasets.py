@@ -17,12 +17,8 @@ from fastnn.play.learning_problem import draw_samples, make_problem
 from fastnn.play.settings import Settings
 
 # Choices of a data set, each of which has samples.
-CHOICES = {
-    "spiral": {"arms": range(2, 6)},
-    "blobs": {"classes": (2, 6)},
-    "line": {"function": FUNCTIONS},
-    "surface": {"surface": SURFACES},
-}
+CHOICES = {"spiral": {"arms": range(2, 6)}, "blobs": {"classes": (2, 6)}}
+CHOICES |= {"line": {"function": FUNCTIONS}, "surface": {"surface": SURFACES}}
 VARIANTS = [
     {"dataset": name, field: value}
     for name, data in DATASETS.items()

@@ -9,14 +9,8 @@ from fastnn.reference.layer import ACTIVATIONS
 LINEAR = {"reduction": "mean", "output_activation": "identity"}
 COMPUTED = {"features": ["x2_squared", "sin_x1", "x1_x2"], "layers": [4, 3], "activations": ["tanh", "relu"]}
 BATCH_NORM = {"batch_norm": True, "layers": [6, 5], "activations": ["relu", "tanh"], "batch_size": 20}
-PROBABILITIES = [
-    {},
-    {"loss": "sigmoid_binary_cross_entropy"},
-    {"loss": "multiclass_hinge", "output_activation": "identity"},
-    {"dataset": "blobs", "classes": 4},
-    BATCH_NORM,
-    COMPUTED,
-]
+PROBABILITIES = [{}, {"loss": "sigmoid_binary_cross_entropy"}, {"dataset": "blobs", "classes": 4}]
+PROBABILITIES += [{"loss": "multiclass_hinge", "output_activation": "identity"}, BATCH_NORM, COMPUTED]
 STATES = [*PROBABILITIES, {"test_share": 0, "dataset": "circles"}, {"layers": [], "activations": []}]
 STATES += [{"dataset": "surface", "layers": [8], **LINEAR}, {"dataset": "surface", **LINEAR, **COMPUTED}]
 STATES += [{"dataset": "blobs", **COMPUTED}]

@@ -25,12 +25,8 @@ def test_a_history_has_four_plots_which_a_model_draws_too():
     model = fastnn.Model([2, 3, 2], random_state=0)
     options = {"epsilon": 0.001, "schedule": "cosine_decay", "validation_data": (X, y)}
     history = model.train(X, y, num_passes=30, **options)
-    expected = [
-        [history.loss, history.validation_loss],
-        [history.learning_rate],
-        [history.gradient_norm],
-        list(history.update_ratio.T),
-    ]
+    losses = [history.loss, history.validation_loss]
+    expected = [losses, [history.learning_rate], [history.gradient_norm], list(history.update_ratio.T)]
     for given in (history, model):
         axes = Figure().subplots(2, 2)
         drawn = fastnn.plot_history(given, axes)

@@ -168,13 +168,13 @@ def test_a_training_that_ended_early_does_nothing_more(options, backend, tmp_pat
     assert everything(stopped, tmp_path) == before
 
 
-@pytest.mark.parametrize(
-    ("optimizer", "lengths"),
-    [
-        ("adam", [(17, 40), (1500, 1501), (1500, 4000)]),
-        ("lbfgs", [(1, 30), (2, 3), (6, 9), (8, 25), (25, 26)]),
-    ],
-)
+LONGER = {
+    "adam": [(17, 40), (1500, 1501), (1500, 4000)],
+    "lbfgs": [(1, 30), (2, 3), (6, 9), (8, 25), (25, 26)],
+}
+
+
+@pytest.mark.parametrize(("optimizer", "lengths"), LONGER.items())
 def test_a_training_can_be_resumed_for_more_epochs_than_planned(optimizer, lengths):
     """The parameters equal the longer training's. The histories are compared in their common epochs."""
     options = {"epsilon": 0.01, "optimizer": optimizer, "reduction": "mean", "random_state": 0}

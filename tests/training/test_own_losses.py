@@ -188,7 +188,7 @@ def test_estimators_take_a_loss(loss):
         many = fastnn.fit_many([fastnn.MLPRegressor(loss, **options) for _ in range(2)], X, Y[:, 0])
         fastnn.MLPRegressor(loss, **options).partial_fit(X, Y[:, 0]).partial_fit(X, Y[:, 0])
         sklearn.base.clone(one).fit(X, Y[:, 0])
-    assert one._state.network.loss == ensemble.estimators_[0]._state.network.loss == loss
+    assert one.model_.loss == ensemble.estimators_[0].model_.loss == loss
     assert np.isfinite(many[0].loss_curve_).all()
 
 

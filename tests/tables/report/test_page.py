@@ -140,16 +140,8 @@ def test_scores_and_counts_are_those_of_the_predictions(reports):
     table = read_texts(make_confusion_table(counts, classes, np.array([10, 10])))
     assert [text for text in table if text.isdigit()] == ["7", "3", "1", "9"]
     assert "70%" in table
-    assert read_texts(make_classes_table(counts, classes, np.arange(2)))[-8:] == [
-        "a",
-        "10",
-        "70.0%",
-        "87.5%",
-        "b",
-        "10",
-        "90.0%",
-        "75.0%",
-    ]
+    table = read_texts(make_classes_table(counts, classes, np.arange(2)))
+    assert " ".join(table[-8:]) == "a 10 70.0% 87.5% b 10 90.0% 75.0%"
     assert re.findall(r"width:([\d.]+)%", draw_bars(["a", "b"], np.array([4.0, 1.0]))) == ["100.0", "25.0"]
 
 
