@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from .extras import import_extra
-from .messages import warn
 from .validation import Array, is_masked
 
 if TYPE_CHECKING:
@@ -38,8 +37,6 @@ MAX_MICROSECONDS = int(np.iinfo(np.int64).max) // 2
 _FINE_UNITS = ("us", "ns", "ps", "fs", "as", "generic")
 # Microseconds of a day.
 _DAY = 86_400_000_000
-# Largest number of differing names in an error message.
-_MAX_NAMES = 5
 
 
 @dataclass(frozen=True)
@@ -302,44 +299,3 @@ def is_missing(value: object) -> bool:
         return bool(value != value)
     except (TypeError, ValueError, ArithmeticError):  # NA has no truth value; signaling NaN raises
         return type(value).__name__ == "NAType"
-
-
-def record_columns(estimator: Any, table: Table) -> None:
-    """Set `n_features_in_` and, where the table has names, `feature_names_in_` of an estimator."""
-    estimator.n_features_in_ = len(table.names)
-    estimator.__dict__.pop("feature_names_in_", None)
-    if table.has_names:
-        estimator.feature_names_in_ = np.array(table.names, object)
-
-
-def check_same_columns(estimator: Any, table: Table, name: str) -> None:
-    """Raise ValueError or warn, as scikit-learn does, if the columns are not what `name` was fitted to."""
-    fitted = getattr(estimator, "feature_names_in_", None)
-    if fitted is None and table.has_names:
-        warn(f"X has feature names, but {name} was fitted without feature names")
-    elif fitted is not None and not table.has_names:
-        warn(f"X does not have valid feature names, but {name} was fitted with feature names")
-    elif fitted is not None and table.names != list(fitted):
-        raise ValueError(_describe_difference(list(fitted), table.names))
-    if len(table.names) != estimator.n_features_in_:
-        raise ValueError(
-            f"X has {len(table.names)} features, but {name} is expecting {estimator.n_features_in_} features "
-            "as input."
-        )
-
-
-def _describe_difference(fitted: Sequence[str], names: Sequence[str]) -> str:
-    lines = ["The feature names should match those that were passed during fit."]
-    new = [name for name in names if name not in set(fitted)]
-    missing = [name for name in fitted if name not in set(names)]
-    for title, different in (
-        ("Feature names unseen at fit time:", new),
-        ("Feature names seen at fit time, yet now missing:", missing),
-    ):
-        if different:
-            lines += [title, *(f"- {name}" for name in sorted(different)[:_MAX_NAMES])]
-            if len(different) > _MAX_NAMES:
-                lines.append("- ...")
-    if not (new or missing):
-        lines.append("Feature names must be in the same order as they were in fit.")
-    return "\n".join(lines) + "\n"

@@ -197,7 +197,7 @@ class Tabular(SavableAttributes, BaseEstimator):
         return member._compute_outputs(Z, "identity")
 
     def _prepare(self, X: TableLike) -> PreparedTable:
-        return self.encoder_._prepare(X, type(self).__name__)
+        return self.encoder_._prepare(X, self)
 
     def _compute_scores(self, X: TableLike, members: Sequence[Member]) -> list[Array]:
         """Return the scores (n, n_scores) of the rows by each of the networks.

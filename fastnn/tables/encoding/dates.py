@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from ...system.frames import Table, as_table, check_same_columns, record_columns
+from ...system.frames import Table, as_table
 from .transformers import PartsTransformer
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class DateEncoder(PartsTransformer):
         """
         table = as_table(X)
         columns = _read_dates(table)
-        record_columns(self, table)
+        validate_data(self, X, skip_check_array=True)
         self.origins_ = [find_first_microsecond(dates) for dates in columns]
         self.parts_ = [find_varying_parts(dates) for dates in columns]
         return self
@@ -154,7 +154,7 @@ class DateEncoder(PartsTransformer):
         """
         check_is_fitted(self)
         table = as_table(X)
-        check_same_columns(self, table, type(self).__name__)
+        validate_data(self, X, reset=False, skip_check_array=True)
         out = []
         for dates, origin, parts in zip(_read_dates(table), self.origins_, self.parts_, strict=True):
             out += [count_days(dates, origin), *split_dates(dates, parts)]

@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.multiclass import type_of_target
-from sklearn.utils.validation import check_consistent_length, check_is_fitted
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from ...estimators.targets import as_column
 from ...system.frames import (
     Table,
     as_table,
-    check_same_columns,
     find_kind,
     is_missing,
     read_objects,
-    record_columns,
 )
 from ...system.sklearn_internals import Interval, StrOptions, check_feature_names, fit_context
 from ...system.validation import Array
@@ -226,16 +224,16 @@ class TableEncoder(SavableTransformer):
         UserWarning
             If more than half of the values of a column of categories did not occur in the fit.
         """
-        return self._prepare(X, type(self).__name__).encode_all()
+        return self._prepare(X, self).encode_all()
 
-    def _prepare(self, X: TableLike, name: str) -> PreparedTable:
+    def _prepare(self, X: TableLike, estimator: Any) -> PreparedTable:
         """Return a table whose rows can be encoded in blocks; check the columns as `transform` does.
 
-        `name` names the class whose method the user called.
+        Messages name the class of `estimator`, whose method the user called.
         """
         check_is_fitted(self)
         table = as_table(X)
-        check_same_columns(self, table, name)
+        validate_data(estimator, X, reset=False, skip_check_array=True)
         return self._prepare_columns(table, is_new=True)
 
     def get_feature_names_out(self, input_features: ArrayLike | None = None) -> Array:
@@ -266,7 +264,7 @@ class TableEncoder(SavableTransformer):
         """Fit the encodings; return the table, and the cross-fitted target statistics by column."""
         table = as_table(X)
         targets = None if y is None else _check_targets(y, table.n_rows)
-        record_columns(self, table)
+        validate_data(self, X, skip_check_array=True)
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         self.encodings_: list[Encoding] = []
         self.columns_, self._kinds = [], []
