@@ -160,18 +160,8 @@ def backward(by_rows: bool, wanted: int) -> Kernel:
                 context = make_context(passes, first)
                 copy_to_columns(dS, first, n, view(passes.dunits, plan[last, DUNITS] * T, dS.shape[1], T))
                 more = adds or tile > tiles[0]
-                back(
-                    activations,
-                    plan,
-                    parameters,
-                    X,
-                    units,
-                    passes.dunits,
-                    passes.scratch,
-                    gradient,
-                    more,
-                    context,
-                )
+                buffers = passes.dunits, passes.scratch, gradient
+                back(activations, plan, parameters, X, units, *buffers, more, context)
                 if dX.shape[0] > 0:
                     W = view(parameters, plan[0, WEIGHTS], n_inputs, plan[0, OUTPUTS])
                     dZ = view(passes.dunits, plan[0, DUNITS] * T, plan[0, OUTPUTS], T)
