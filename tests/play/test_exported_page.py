@@ -19,9 +19,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from playing import train_alone
+from processes import CHROMIUM
 from site_extensions import extension
 from sklearn.datasets import make_moons
-from visitors import NEEDS_CHROMIUM, expect
+from visitors import ARGUMENTS, NEEDS_CHROMIUM, Visitor, expect
 
 import fastnn
 
@@ -54,13 +55,21 @@ def copy_pyodide(folder):
     (folder / "pyodide-lock.json").write_text(json.dumps(lock))
 
 
+class Handler(http.server.SimpleHTTPRequestHandler):
+    max_age = 0
+
+    def end_headers(self):
+        self.send_header("Cache-Control", f"max-age={self.max_age}")
+        super().end_headers()
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     """Serve the playground's folder of the site; `close` ends the server."""
     folder = tmp_path_factory.mktemp("site")
     extension("playground").write_pages(folder / "play", Path(WHEEL), "pyodide/")
     copy_pyodide(folder / "play" / "pyodide")
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=folder)
+    handler = functools.partial(Handler, directory=folder)
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.handle_error = lambda *_: None  # a page that closes has requests under way
     thread = threading.Thread(target=server.serve_forever)
@@ -136,6 +145,26 @@ def test_the_line_of_the_first_chapter_is_turned_by_hand(visitors, site):
     expect_line(w, -w @ [0.5, 0.25])
     page.keyboard.press("ArrowRight")
     expect_line(w, -w @ [0.55, 0.25])
+
+
+def test_webassembly_comes_from_the_browsers_own_cache(browser, site, tmp_path, monkeypatch):
+    """The browser keeps machine code there. The service worker's copy is for when that cache lacks it."""
+    monkeypatch.setattr(Handler, "max_age", 600)
+    # The cache of a context without a profile is in memory, too small for this file.
+    options = {"executable_path": CHROMIUM, "args": ARGUMENTS}
+    with browser.browser_type.launch_persistent_context(tmp_path / "profile", **options) as context:
+        visitor = Visitor(context.new_page()).visit(site)
+        visitor.wait("""async () => {
+            for (const name of await caches.keys()) {
+                const cache = await caches.open(name);
+                const kept = (await cache.keys()).find(({ url }) => url.endsWith(".wasm"));
+                if (kept) return (await cache.put(kept, new Response("no WebAssembly"))) === undefined;
+            }
+        }""")
+        monkeypatch.setattr(Handler, "do_GET", lambda self: None)
+        visitor.page.reload()
+        visitor.wait_for_frame()
+        assert visitor.errors == []
 
 
 def test_a_journey_without_a_server(visitors, site, tmp_path):
