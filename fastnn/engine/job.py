@@ -15,7 +15,6 @@ from ..network.description import Array, Network, allocate_zeros
 from ..optimizers import SGD, Optimizer
 from ..schedules import Constant, Schedule
 from ..system.validation import check_layout
-from . import limits
 
 # An array, or a CSR matrix or array of scipy.sparse, which has no types.
 MatrixLike: TypeAlias = Any
@@ -175,16 +174,6 @@ class Job:
 
     def coefficients(self, first: int, count: int, dtype: np.dtype) -> Array:
         """Return the optimizer's coefficients (count, C) for `count` steps from `first` on."""
-        size = limits.COEFFICIENT_STEPS
-        if count <= size:
-            return self._compute_block(first, count, dtype)
-        end = first + count
-        blocks = [
-            self._compute_block(begin, min(size, end - begin), dtype) for begin in range(first, end, size)
-        ]
-        return np.concatenate(blocks)
-
-    def _compute_block(self, first: int, count: int, dtype: np.dtype) -> Array:
         steps = np.arange(first, first + count, dtype=np.int64)
         numbers = self.optimizer.coefficients(self.rates(steps), steps + self.steps_before)
         return fit_coefficients(numbers, dtype)

@@ -23,8 +23,6 @@ TRIAL_FRACTION = 0.02
 FIRST_CALL_OPERATIONS = 1e8
 # Largest number of steps in a call; the optimizer's coefficients of all these steps are computed beforehand.
 CALL_STEPS = 1 << 16
-# Number of steps whose coefficients are computed at once: NumPy's temporary arrays then stay in the cache.
-COEFFICIENT_STEPS = 1 << 12
 # Number of steps whose coefficients are computed beforehand if the rate is constant, for several short calls.
 STEPS_AHEAD = 1 << 8
 # A tile with the units of all layers should fit into the first-level cache, but loops along short rows are
