@@ -97,10 +97,8 @@ class Checkpoint:
         path = Path(self.path)
         return path.with_name(f"{path.stem}.best{path.suffix}")
 
-    # scikit-learn calls these methods of every callback. They do nothing: a hook of the training loop saves.
-
     def setup(self, estimator: object, context: object) -> None:
-        """Do nothing before, during and after a fit.
+        """Do nothing: scikit-learn calls this method of every callback, and a hook of the training saves.
 
         Parameters
         ----------
@@ -108,22 +106,7 @@ class Checkpoint:
             Estimator that is fitted, and scikit-learn's context of the fit or of a task.
         """
 
-    teardown = on_fit_task_begin = setup
-
-    def on_fit_task_end(self, estimator: object, context: object) -> bool:
-        """Let the fit continue after a task.
-
-        Parameters
-        ----------
-        estimator, context
-            Estimator that is fitted, and scikit-learn's context of the task.
-
-        Returns
-        -------
-        bool
-            False, because the fit does not end.
-        """
-        return False
+    teardown = on_fit_task_begin = on_fit_task_end = setup
 
 
 def check_best(checkpoint: Checkpoint, has_validation: bool) -> None:
