@@ -7,7 +7,7 @@ its activation) and y for a target.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, ClassVar
 
@@ -148,7 +148,7 @@ class Loss(KnowsForeignNames):
         """Parameter of the loss's formulas, such as `delta` of `Huber`; 0 for a loss without a parameter."""
         if self.is_own:
             return 0.0
-        return next((getattr(self, field.name) for field in fields(self)), 0.0)
+        return next(iter(vars(self).values()), 0.0)
 
     def check(self, y: Any, n_samples: int, n_outputs: int, dtype: np.dtype, name: str = "y") -> Array:
         """Check targets from a user, and return them as an array with two dimensions.

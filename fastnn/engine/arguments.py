@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import math
-from collections.abc import Callable, Hashable
-from typing import Any, get_type_hints
+import operator
+from collections.abc import Hashable
 
 import numpy as np
 
@@ -28,6 +27,10 @@ from .arrays import average_row_values, make_csr_table
 from .job import Job
 from .own_losses import get_loss_pointer
 from .tiles import count_tile_rows
+
+# Settings of the kernels that are copied from a job.
+_COPIED = [name for name in TrainingSettings._fields if hasattr(Job, name) or name in Job.__annotations__]
+_copy_settings = operator.attrgetter(*_COPIED)
 
 
 def get_job_pointers(
@@ -103,30 +106,16 @@ def make_kernel_settings(
     network: Network, job: Job, width: int, shard_size: int, by_rows: bool = False
 ) -> TrainingSettings:
     """Return the kernels' settings. Fields that are not computed here are copied from the job by name."""
-    computed = {
-        "shard_size": shard_size,
-        "tile_width": width,
-        "by_rows": by_rows,
-        "averaged": job.is_mean,
-        "seed": np.uint64(job.seed),
-        "loss_parameter": -job.max_loss or network.loss.parameter,
-        "dropout": np.array(network.dropout),
-        "n_weights": network.n_weights,
-    }
-    return TrainingSettings._make(
-        computed[name] if name in computed else convert(getattr(job, name))
-        for name, convert in _list_conversions()
+    return TrainingSettings(
+        shard_size=shard_size,
+        tile_width=width,
+        by_rows=by_rows,
+        averaged=job.is_mean,
+        loss_parameter=-job.max_loss or network.loss.parameter,
+        dropout=np.array(network.dropout),
+        n_weights=network.n_weights,
+        **dict(zip(_COPIED, _copy_settings(job), strict=True)),
     )
-
-
-@functools.cache
-def _list_conversions() -> list[tuple[str, Callable[[Any], Any]]]:
-    """Return each field of the settings with the function that converts a value to the field's type.
-
-    A kernel is compiled for one type of each setting, or again for every new combination of types.
-    """
-    types, plain = get_type_hints(TrainingSettings), (bool, float, int)
-    return [(name, kind if kind in plain else lambda value: value) for name, kind in types.items()]
 
 
 def make_training_workspace(

@@ -82,7 +82,7 @@ class Job:
         """Number of targets of a sample."""
         return self.y.shape[1]
 
-    @cached_property
+    @property
     def n_batches(self) -> int:
         """Number of steps of an epoch."""
         return -(-self.X.shape[0] // self.batch_size)
@@ -102,7 +102,7 @@ class Job:
         """True if batches are gathered from rows of X; False if the only batch is all samples in order."""
         return self.batch_size < self.X.shape[0] or self.is_sparse
 
-    @cached_property
+    @property
     def is_sparse(self) -> bool:
         """True if X is a CSR matrix."""
         return is_sparse(self.X)
@@ -186,8 +186,9 @@ def fit_coefficients(numbers: NDArray[np.float64], dtype: np.dtype) -> Array:
     subnormal numbers to 0: so does this function, for both backends.
     """
     finfo = np.finfo(dtype)
-    numbers = np.where(np.abs(numbers) < finfo.smallest_normal, 0.0, np.minimum(numbers, finfo.max))
-    return np.ascontiguousarray(numbers, dtype)
+    fitted = np.minimum(numbers, finfo.max)
+    fitted[np.abs(numbers) < finfo.smallest_normal] = 0.0
+    return np.ascontiguousarray(fitted, dtype)
 
 
 def make_optimizer_state(network: Network, optimizer: Optimizer) -> Array:

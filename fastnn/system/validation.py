@@ -422,9 +422,9 @@ def register(registry: dict[str, Any], name: str) -> Callable[[K], K]:
 def check_fields(instance: Any) -> None:
     """Check the fields of a dataclass that have a check, and store what the checks return."""
     kind: Any = type(instance)
+    values = vars(instance)  # also of a frozen dataclass
     for name, (check, default, checked) in list_checks(kind).items():
-        value = getattr(instance, name)
-        object.__setattr__(instance, name, checked if value is default else check(value, name))
+        values[name] = checked if values[name] is default else check(values[name], name)
 
 
 @functools.cache

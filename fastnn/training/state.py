@@ -75,14 +75,14 @@ class TrainingState:
 
         It has the records of the `n_records` kept epochs that have begun.
         """
-        return replace(
-            self,
-            n_steps=trainer.n_steps,
-            memory=trainer.memory,
-            records=Records(*(array[:n_records] for array in trainer.records)),
-            validation=validation[:n_records],
-            best=best,
-        )
+        now = {
+            "n_steps": trainer.n_steps,
+            "memory": trainer.memory,
+            "records": (array[:n_records] for array in trainer.records),
+            "validation": validation[:n_records],
+            "best": best,
+        }
+        return TrainingState(**vars(self) | now)
 
     def resume(self, job: Job, seed_is_given: bool) -> Job:
         """Return the job of the whole training, begun at this state.
@@ -177,8 +177,9 @@ def _compute_digest(array: Any, whole: bool) -> str:
         return "-".join(
             _compute_digest(component, whole) for component in (array.data, array.indices, array.indptr)
         )
-    digest = hashlib.sha256(f"{array.shape} {array.dtype.newbyteorder('<').str}".encode())
-    data = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(-1).view(np.uint8)
+    dtype = array.dtype.newbyteorder("<")
+    digest = hashlib.sha256(f"{array.shape} {dtype.str}".encode())
+    data = np.ascontiguousarray(array, dtype).ravel().view(np.uint8)
     n_blocks = DIGEST_BYTES // BLOCK_BYTES
     if data.size <= DIGEST_BYTES:
         digest.update(data.data)

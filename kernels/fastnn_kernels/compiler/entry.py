@@ -211,7 +211,7 @@ class PreparedCall:
             raise TypeError(f"Python cannot receive a result of type {pointer.result}")
         if missing := self._layout.keys() - arguments.keys():
             raise TypeError(f"missing arguments: {', '.join(sorted(missing))}")
-        size = max((field.part.stop for field in self._layout.values()), default=0)
+        size = [*self._layout.values()][-1].part.stop if self._layout else 0
         self.arguments: dict[str, Any] = {}
         self._bind(np.zeros(max(1, -(-size // 8)), np.uint64))
         self.set(**arguments)
