@@ -34,12 +34,9 @@ class RenderStats:
     ----------
     method : str
         "dense", "certified", or "certified, then dense" where bounds proved too little.
-    points : int
-        Pixels of the picture.
-    points_evaluated : int
-        Pixels at which the model was evaluated.
-    points_filled : int
-        Pixels in squares in which one class provably wins.
+    points, points_evaluated, points_filled : int
+        Pixels of the picture, at which the model was evaluated, and in squares in which one class provably
+        wins.
     cells_bounded : int
         Squares whose scores were bounded in order to find such squares.
     n_threads : int

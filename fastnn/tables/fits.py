@@ -184,11 +184,7 @@ def check_size(
 
 
 def _read(
-    source: Source,
-    columns: list[str],
-    y: str,
-    others: Sequence[str | None] = (),
-    rows: Rows | None = None,
+    source: Source, columns: list[str], y: str, others: Sequence[str | None] = (), rows: Rows | None = None
 ) -> tuple[Table, ChunkedArray, list[ChunkedArray | None]]:
     """Return columns, targets and other columns, if they are named, of rows of files."""
     table = source.read([*columns, y, *(name for name in others if name is not None)], rows)
@@ -285,10 +281,7 @@ def _split_folds(
 
 
 def evaluate_held_out(
-    estimator: Tabular,
-    table: tuple[Array, ...],
-    splits: Sequence[tuple[Rows, Rows]],
-    row_weights: Array,
+    estimator: Tabular, table: tuple[Array, ...], splits: Sequence[tuple[Rows, Rows]], row_weights: Array
 ) -> None:
     """Calibrate and score by the rows that networks were not trained on, and estimate importances.
 

@@ -128,11 +128,7 @@ class CsvFile:
 
 
 def read_table(
-    source: str | Path,
-    options: ReadOptions,
-    columns: Columns | None = None,
-    rows: int | None = None,
-    seed: int = 0,
+    source: str | Path, options: ReadOptions, columns: Columns, rows: int | None = None, seed: int = 0
 ) -> ReadTable:
     """Read a table of one row at least from a CSV or Parquet file, its URL, or "-" for standard input.
 
@@ -140,7 +136,7 @@ def read_table(
     a ValueError, one that cannot be read an OSError, and a missing package an ImportError.
     """
     name = "standard input" if source == "-" else name_source(source)
-    columns, random = columns or Columns(), np.random.RandomState(seed)
+    random = np.random.RandomState(seed)
     if is_parquet(source):
         read = _read_parquet(Source.open(source), columns, rows, random)
     else:
