@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas
-from pandas import DataFrame, Series
-from sklearn.base import clone
+from pandas import Series
 from sklearn.metrics import precision_recall_curve
+from sklearn.model_selection import cross_val_predict
 
 from ...system.messages import join_names, pluralize
 from ...system.validation import Array
@@ -55,25 +56,16 @@ def fit_and_evaluate(
     classes = np.unique(y) if problem.task == "classification" else None
     if n_folds is not None and model.time_limit is not None:
         model.set_params(time_limit=model.time_limit / (n_folds + 1))
-    settings: dict[str, Any] = {"progress": progress, "passes": options.passes}
+    settings: dict[str, Any] = {"progress": progress, "passes": options.passes, "sample_weight": weights}
     if valid is not None:
         settings |= {"X_val": valid.frame, "y_val": valid.target}
     folds = [] if n_folds is None else _make_cross_validation(problem, n_folds, options.seed)
-
-    def fit_rows(one: TabularClassifier | TabularRegressor, rows: Rows | slice) -> None:
-        own = None if weights is None else weights[rows]
-        own_groups = None if groups is None else Series(groups[rows], name=options.groups)
-        given = settings | {"sample_weight": own, "groups": own_groups}
-        one.fit(frame.iloc[rows], problem.target.iloc[rows], **given)
-
-    fit_rows(model, slice(None))
+    settings["groups"] = None if groups is None else Series(groups, name=options.groups)
+    model.fit(frame, problem.target, **settings)
     if valid is not None and valid.weights is not None:
         # `fit` takes no weights of validation rows, which choose the best passes as if all were 1.
         model._score_held_out(valid.weights)
     keep(model)
-    of_folds = [clone(model) for _ in folds]
-    for one, (fitted, _) in zip(of_folds, folds, strict=True):
-        fit_rows(one, fitted)
     X, targets, row_weights = frame, y, weights
     if valid is not None:
         X = pandas.concat([frame, valid.frame], ignore_index=True)
@@ -83,7 +75,12 @@ def fit_and_evaluate(
         folds = [(np.arange(len(y)), scored)]
         how = f"on {pluralize(len(scored), 'validation row')}; the same rows drove early stopping"
     elif folds:
-        scored, predictions = np.arange(len(y)), _predict_held_out(of_folds, frame, classes, folds)
+        scored, method = np.arange(len(y)), "predict" if classes is None else "predict_proba"
+        with ignore_unseen():  # rare values of the table, and classes, may be new to a fold
+            warnings.filterwarnings("ignore", "Number of classes in", RuntimeWarning)
+            predictions = cross_val_predict(
+                model, frame, problem.target, cv=folds, params=settings, method=method
+            ).astype(np.float64)
         how = f"by {n_folds}-fold cross-validation: networks predict rows that they did not see"
     else:
         scored, predictions = model.oof_rows_, model.oof_prediction_
@@ -189,21 +186,3 @@ def _note_rare_classes(
             for j, how in chosen.items()
         ]
     return notes
-
-
-def _predict_held_out(
-    fitted: Sequence[TabularClassifier | TabularRegressor],
-    frame: DataFrame,
-    classes: Array | None,
-    folds: Sequence[tuple[Rows, Rows]],
-) -> Array:
-    """Return numbers (n,) or probabilities (n, n_classes) predicted by estimators fitted to other rows."""
-    found = np.zeros(len(frame)) if classes is None else np.zeros((len(frame), len(classes)))
-    for one, (_, predicted) in zip(fitted, folds, strict=True):
-        rows = frame.iloc[predicted]
-        with ignore_unseen():  # rare values of the table may be new to a fold
-            if classes is None:
-                found[predicted] = one.predict(rows)
-            else:  # the fold may lack a class
-                found[np.ix_(predicted, np.searchsorted(classes, one.classes_))] = one.predict_proba(rows)
-    return found
