@@ -114,12 +114,8 @@ def test_pages_name_the_options_of_a_training(page, names):
 
 
 # Public functions, classes and their methods. Exceptions are left out: users do not create them.
-PUBLIC = [
-    thing
-    for name in fastnn.__all__
-    if callable(thing := getattr(fastnn, name))
-    and not (inspect.isclass(thing) and issubclass(thing, Exception))
-]
+CALLED = [thing for name in fastnn.__all__ if callable(thing := getattr(fastnn, name))]
+PUBLIC = [thing for thing in CALLED if not (inspect.isclass(thing) and issubclass(thing, Exception))]
 METHODS = [
     method
     for thing in PUBLIC

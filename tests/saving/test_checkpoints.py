@@ -152,14 +152,10 @@ def test_a_fit_can_be_continued_from_its_checkpoint(options, tmp_path, copies):
         assert all((u == v).all() for u, v in zip(other.coefs_, at_once.coefs_, strict=True))
 
 
-@pytest.mark.parametrize(
-    ("keep_best", "options", "message"),
-    [
-        (True, {"resume": True}, "keep_best=True.*validation data"),
-        (False, {"schedule": lambda step: 1.0}, "schedule is the function"),
-    ],
-)
-def test_a_training_whose_checkpoints_are_refused_changes_nothing(keep_best, options, message, tmp_path):
+@pytest.mark.parametrize("keep_best", [True, False])
+def test_a_training_whose_checkpoints_are_refused_changes_nothing(keep_best, tmp_path):
+    options = {"resume": True} if keep_best else {"schedule": lambda step: 1.0}
+    message = "keep_best=True.*validation data" if keep_best else "schedule is the function"
     checkpoint = fastnn.Checkpoint(tmp_path / "run.fastnn", keep_best=keep_best)
     trained, at_once = model(), model()
     history = trained.train(X, y, **OPTIONS | {"num_passes": 5})

@@ -47,16 +47,12 @@ def test_a_few_columns_that_matter_are_found_among_many(kind, make_data, n_rows)
 
 
 @pytest.mark.parametrize(
-    ("kind", "options"),
-    [
-        (TabularClassifier, {}),
-        (TabularRegressor, {"scoring": "neg_mean_absolute_error"}),
-        (TabularRegressor, {"quantiles": [0.5]}),
-    ],
+    "options", [{}, {"scoring": "neg_mean_absolute_error"}, {"quantiles": [0.5]}], ids=str
 )
 @pytest.mark.parametrize("n_networks", [1, 2, 3])
-def test_any_number_of_networks_is_fitted_alike_by_any_number_of_threads(n_networks, kind, options):
-    X, y = (make_rule if kind is TabularClassifier else make_sums)(120, n_noise=3)
+def test_any_number_of_networks_is_fitted_alike_by_any_number_of_threads(n_networks, options):
+    kind, make_data = (TabularRegressor, make_sums) if options else (TabularClassifier, make_rule)
+    X, y = make_data(120, n_noise=3)
     for given in ({}, {"X_val": X[:80], "y_val": y[:80]}):
         model = kind(n_networks, random_state=0, **options)
         models = [clone(model).set_params(n_jobs=n).fit(X, y, passes=5, **given) for n in (None, 1)]

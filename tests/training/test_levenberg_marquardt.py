@@ -108,25 +108,18 @@ def test_a_regressor_stops_early_and_restores_its_best_iteration():
     np.testing.assert_allclose(model.coefs_[0], before, atol=1e-8)
 
 
+ODD = {"one row": (X[:1], SMOOTH[:1]), "constant": (X, np.full(150, 3.0)), "zero": (X, np.zeros(150))}
+ODD |= {"weights of 0": (X, SMOOTH, np.arange(150) < 90.0), "float32": (X.astype("f4"), SMOOTH)}
+
+
 @ignore_convergence
-@pytest.mark.parametrize(
-    ("samples", "y", "weights"),
-    [
-        (X[:1], SMOOTH[:1], None),
-        (X, np.full(150, 3.0), None),
-        (X, np.zeros(150), None),
-        (X, SMOOTH, np.arange(150) < 90),
-        (X.astype("f4"), SMOOTH, None),
-    ],
-    ids=["one row", "constant", "zero", "weights of 0", "float32"],
-)
-def test_a_regressor_fits_odd_data(samples, y, weights):
-    weights = None if weights is None else weights.astype(float)
+@pytest.mark.parametrize("data", ODD.values(), ids=ODD)
+def test_a_regressor_fits_odd_data(data):
     options = {"alpha": 0.0, "max_iter": 40}
-    model = regressor(**options).fit(samples, y, sample_weight=weights)
+    model = regressor(**options).fit(*data)
     assert model.loss_ < 0.03
-    assert model.coefs_[0].dtype == samples.dtype
-    if weights is not None:
+    assert model.coefs_[0].dtype == data[0].dtype
+    if len(data) == 3:
         without = regressor(**options).fit(X[:90], SMOOTH[:90])
         np.testing.assert_allclose(model.predict(X), without.predict(X), rtol=1e-4)
 
