@@ -3,7 +3,6 @@
 import concurrent.futures
 import signal
 import threading
-import time
 import warnings
 
 import joblib
@@ -18,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from joblib_backends import PicklingBackend
 from problems import UNCONVERGED, WEIGHTS, X, classifier, regressor, y
-from processes import PATIENCE
+from processes import wait_for
 from sklearn import config_context, get_config
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils._param_validation import InvalidParameterError
@@ -295,10 +294,7 @@ def find_unfitted(estimators):
 def test_what_has_arrived_before_a_worker_is_lost_or_ctrl_c_is_kept(error):
     def lose(number):
         if number == 3:
-            end = time.monotonic() + PATIENCE
-            while len(find_unfitted(estimators)) == 40:
-                assert time.monotonic() < end
-                time.sleep(1e-3)
+            wait_for(lambda: len(find_unfitted(estimators)) < 40)
             if error is KeyboardInterrupt:
                 signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
             else:

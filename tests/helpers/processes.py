@@ -1,4 +1,4 @@
-"""Programs run in new processes."""
+"""Programs run in new processes, and waiting for what others do."""
 
 import importlib.util
 import os
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 
 # Seconds after which a test gives up waiting: far more than anything takes, even on a slow and busy machine
@@ -15,6 +16,13 @@ PATIENCE = 1200
 # The program of Chromium, best without windows, which needs half the processor time; None if there is none.
 NAMES = "chromium-headless-shell", "chromium", "chromium-browser", "google-chrome"
 CHROMIUM = next(filter(None, map(shutil.which, NAMES)), None)
+
+
+def wait_for(condition, pause=lambda: time.sleep(0.001)):
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
+        pause()
 
 
 def run_python(program, *arguments, **environment):

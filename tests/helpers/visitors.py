@@ -6,12 +6,11 @@ Without Playwright or the playground's server, a test module that imports this o
 import base64
 import contextlib
 import re
-import time
 from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
-from processes import CHROMIUM, PATIENCE
+from processes import CHROMIUM, PATIENCE, wait_for
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="needs Playwright: in a clone of fastnn, pip install '.[browser]'"
@@ -63,10 +62,7 @@ class Visitor:
 
         Playwright's own `wait_for_function` evaluates strings inside the page, which the page forbids.
         """
-        end = time.monotonic() + PATIENCE
-        while not self.page.evaluate(condition, argument):
-            assert time.monotonic() < end, condition
-            self.page.wait_for_timeout(50)
+        wait_for(lambda: self.page.evaluate(condition, argument), lambda: self.page.wait_for_timeout(50))
 
     def wait_for_frame(self, run=1):
         self.wait("run => Number(document.querySelector('#boundary').dataset.run) >= run", run)

@@ -13,7 +13,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 import urllib.request
 from contextlib import closing, contextmanager
 from inspect import signature
@@ -23,7 +22,7 @@ from urllib.parse import quote
 import numpy as np
 import pytest
 from playing import unpack
-from processes import PATIENCE, run_python
+from processes import PATIENCE, run_python, wait_for
 
 import fastnn
 from fastnn.cli.main import main
@@ -78,13 +77,6 @@ class SocketPage:
         while header["step"] <= step:
             header, _ = self.until("frame")
         return header
-
-
-def wait_for(condition):
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, f"the condition does not hold after {PATIENCE} seconds"
-        time.sleep(0.01)
 
 
 def serve(*table, **options):
