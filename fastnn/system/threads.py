@@ -180,16 +180,6 @@ def acquire_cores(most: int, waits: bool = True) -> Iterator[int]:
                 _budget.changed.notify_all()
 
 
-@contextmanager
-def acquire_spare_cores(most: int) -> Iterator[int]:
-    """Acquire the free cores, up to `most`, without waiting; yield 1, beyond the budget, if none is free.
-
-    Unlike `acquire_cores`, this context may be nested in another that holds cores already.
-    """
-    with acquire_cores(most, waits=False) as count:
-        yield max(1, count)
-
-
 class CorePlaces:
     """Cores of the threads that share one call into the kernels, each on its own core where Linux allows it.
 
@@ -327,7 +317,8 @@ def map_on_threads(work: Callable[[P], T], items: Sequence[P], n_threads: int = 
 
         with (
             defer_signals(interrupted.set),
-            acquire_spare_cores(min(n_threads or len(items), len(missing))) as count,
+            # Without waiting, since the caller may hold cores: if none is free, this thread computes alone.
+            acquire_cores(min(n_threads or len(items), len(missing)), waits=False) as count,
             closing(map_in_order(run, missing, count, interrupted.set)) as done,
         ):
             for k, result in done:

@@ -25,7 +25,7 @@ def set_cores(count):
         patch.setattr(threads, "count_cores", lambda: count)
         yield
         patch.setattr(threads, "count_cores", lambda: count)
-        with threads.acquire_spare_cores(count + 1) as free:
+        with threads.acquire_cores(count + 1, waits=False) as free:
             assert free == count
 
 
@@ -143,7 +143,7 @@ def test_as_many_cores_are_acquired_as_are_free(n_cores, wanted):
                 count = stack.enter_context(threads.acquire_cores(most))
                 assert count == min(most, free)
                 free -= count
-        assert stack.enter_context(threads.acquire_spare_cores(3)) == max(1, min(3, free))
+        assert stack.enter_context(threads.acquire_cores(3, waits=False)) == min(3, free)
 
 
 @pytest.mark.parametrize("n_cores", [1, 2, 3, 8])
@@ -193,7 +193,7 @@ def test_cores_are_released_after_errors_and_interrupts(error, monkeypatch):
     def fail(*_):
         raise error
 
-    with set_cores(3), pytest.raises(error), threads.acquire_cores(2), threads.acquire_spare_cores(2):
+    with set_cores(3), pytest.raises(error), threads.acquire_cores(2), threads.acquire_cores(2, waits=False):
         fail()
     with set_cores(1), threads.acquire_cores(1):
         monkeypatch.setattr(threading.Condition, "wait", fail)
