@@ -32,7 +32,7 @@ import numpy as np
 from ..losses import LOSSES, Loss, SquaredError
 from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES, FunctionSchedule
-from ..system.generators import restore_random
+from ..system.generators import WORDS, restore_random
 from ..system.validation import Array, short_repr
 from .types import check_type
 
@@ -69,8 +69,6 @@ HOMES = {
 # Integer keys of dicts are below this number: Python's dicts are slow with many keys of one hash, of which
 # there are few among these integers and floats.
 MAX_KEY = 2**64
-# Number of words of the Mersenne Twister's state.
-WORDS = 624
 
 
 class Encoder:
