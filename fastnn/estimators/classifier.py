@@ -358,7 +358,7 @@ class MLPClassifier(ClassTargets, ClassifierMixin, BaseMLP):
 
 
 def _choose_of_two(classes: Array, scores: Array) -> Array:
-    return classes[np.minimum(scores[:, 0] > 0, len(classes) - 1)]
+    return classes.take(scores[:, 0] > 0, mode="clip")  # there may be a single class
 
 
 def _add_first_class(P: Array) -> Array:
