@@ -15,8 +15,6 @@ import numpy as np
 from .curvature import curvature
 from .layer import ACTIVATIONS
 
-__all__ = ["Form", "bound_pass", "bound_rounding", "is_won"]
-
 # Bounds of the errors of activations and slopes, in units of the dtype's eps; the real errors are several
 # times smaller.
 VALUE_ULPS, SLOPE_ULPS = 32.0, 64.0

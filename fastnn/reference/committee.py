@@ -11,8 +11,6 @@ from .bound import Form, bound_pass
 from .network import scores
 from .output import softmax_forward
 
-__all__ = ["add_probability_bounds", "committee_bounds", "committee_scores"]
-
 
 def committee_scores(networks, votes, X):
     """Return values (n, k), the highest of which wins: summed probabilities if `votes`, else scores."""

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["piecewise_linear", "smooth_scaled"]
-
 
 def smooth_scaled(x, center, scale, limit):
     """Return ``u / sqrt(1 + (u / limit)^2)`` with ``u = (x - center) / scale``; NaN stays NaN."""

@@ -10,8 +10,6 @@ import numpy as np
 
 from .layer import Layer
 
-__all__ = ["AddGate", "MultiplyGate", "affine_backward", "affine_forward"]
-
 
 def affine_forward(W, b, X):
     """Return ``X W + b``: the multiply gate, then the add gate."""

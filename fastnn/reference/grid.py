@@ -12,8 +12,6 @@ import numpy as np
 from .committee import committee_scores
 from .output import argmax
 
-__all__ = ["RESPONSES", "grid_classes", "grid_values"]
-
 
 def grid_classes(networks, votes, xs, ys, classes):
     """Fill classes (rows, columns) with the class at every pixel."""

@@ -14,8 +14,6 @@ import numpy as np
 
 T = TypeVar("T")
 
-__all__ = ["ACTIVATIONS", "activation", "activation_backward", "activation_forward"]
-
 
 def convert_to_floats(values):
     """Return the values as an array of floats: integers become float64, floats keep their dtype."""

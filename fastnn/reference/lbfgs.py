@@ -14,20 +14,6 @@ import numpy as np
 
 from .line_search import LONGEST_STEP, LineSearch
 
-__all__ = [
-    "CONVERGED_GRADIENT",
-    "CONVERGED_VALUE",
-    "MAX_EVALUATIONS",
-    "MAX_ITERATIONS",
-    "RUNNING",
-    "SEARCH_FAILED",
-    "Iterate",
-    "Limits",
-    "apply_limits",
-    "direction",
-    "minimise",
-]
-
 # Statuses of a minimisation: running, or the reason of its end.
 RUNNING, CONVERGED_GRADIENT, CONVERGED_VALUE, MAX_ITERATIONS, MAX_EVALUATIONS, SEARCH_FAILED = range(6)
 

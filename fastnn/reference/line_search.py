@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-__all__ = ["LONGEST_STEP", "LineSearch", "Trial", "interpolate"]
-
 # An accepted step lowers the value by at least DECREASE times the first slope times the step, and leaves a
 # slope of at most CURVATURE times the first slope, in magnitude.
 DECREASE, CURVATURE = 1e-3, 0.9

@@ -17,8 +17,6 @@ import numpy as np
 from .layer import Sigmoid, Softplus, make_registrar
 from .output import softmax_forward
 
-__all__ = ["LOSSES", "find_formulas", "loss", "loss_backward", "loss_value"]
-
 
 class Formulas:
     """Base class of the losses.

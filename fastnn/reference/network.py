@@ -16,19 +16,6 @@ from .layer import activation_backward, activation_forward
 from .norm import batch_norm_backward, batch_norm_forward
 from .random import draw, dropout, dropout_backward
 
-__all__ = [
-    "Activation",
-    "Affine",
-    "Dropout",
-    "Normalisation",
-    "backward_pass",
-    "forward_pass",
-    "make_chain",
-    "make_training_chain",
-    "scores",
-]
-
-
 # --- backpropagation -----------------------------------------------------------------------------
 
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["EPS", "MOMENTUM", "batch_norm_backward", "batch_norm_forward"]
-
 # EPS is added to variances; MOMENTUM is the weight of a batch in the running statistics. Both are PyTorch's
 # defaults.
 EPS = 1e-5

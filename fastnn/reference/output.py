@@ -11,8 +11,6 @@ import numpy as np
 
 from .layer import Layer, Sigmoid, convert_to_floats
 
-__all__ = ["OUTPUTS", "Softmax", "all_finite", "argmax", "output_forward", "softmax_forward"]
-
 
 def softmax_forward(S):
     """Return the probabilities (n, k) of the classes; each row sums to 1."""

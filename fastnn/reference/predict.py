@@ -6,8 +6,6 @@ from .loss import loss_value
 from .network import scores
 from .output import argmax, output_forward
 
-__all__ = ["loss", "outputs", "predict"]
-
 
 def outputs(activations, W, b, X, name):
     """Return the outputs (n, k) of the output function `name`, applied to the scores of X."""

@@ -11,8 +11,6 @@ from .bound import Form, bound_rounding, is_won
 from .committee import committee_bounds, committee_scores
 from .output import argmax
 
-__all__ = ["evaluate", "fill_squares", "subdivide"]
-
 
 def subdivide(networks, votes, xs, ys, leaf_size, waiting):
     """Bound the scores over the squares `waiting`, and return three lists of squares.

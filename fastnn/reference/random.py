@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["draw", "dropout", "dropout_backward", "shuffle"]
-
 GOLDEN = 0x9E3779B97F4A7C15
 # Number of the random stream of the seed from which each step draws its key.
 STEPS = 1

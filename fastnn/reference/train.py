@@ -9,8 +9,6 @@ from .network import Affine, Normalisation, backward_pass, forward_pass, make_tr
 from .random import STEPS, draw, shuffle
 from .update import add_to_average, limit_norms, update
 
-__all__ = ["loss_and_gradient", "train_step"]
-
 
 def loss_and_gradient(network, parameters, statistics, X, y, weights, key, loss_parameter=None):
     """Return the weighted loss of a batch and its gradient, a flat vector like the parameters.

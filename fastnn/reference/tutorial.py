@@ -35,8 +35,6 @@ from .gate import AddGate, MultiplyGate
 from .layer import Tanh
 from .output import Softmax
 
-__all__ = ["TutorialModel"]
-
 multiply, add, tanh, softmax = MultiplyGate(), AddGate(), Tanh(), Softmax()
 
 

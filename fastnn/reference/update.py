@@ -15,8 +15,6 @@ import numpy as np
 
 from .layer import make_registrar
 
-__all__ = ["OPTIMIZERS", "add_to_average", "limit_norms", "optimizer", "update"]
-
 # Registry of all optimizers by name.
 OPTIMIZERS: dict[str, Callable] = {}
 optimizer = make_registrar(OPTIMIZERS)

@@ -34,8 +34,6 @@ from .vectors.product import product_forward
 from .vectors.value import Value, fill
 from .vectors.vector import Vector, lanes, load, store, view
 
-__all__ = ["Form", "bound_pass", "bound_rounding", "is_won"]
-
 # Bounds of the errors of activations and slopes, in units of the dtype's eps; the real errors are several
 # times smaller.
 VALUE_ULPS, SLOPE_ULPS = 32.0, 64.0

@@ -18,8 +18,6 @@ from .loss import LOSSES
 from .output import OUTPUTS
 from .update import OPTIMIZERS
 
-__all__ = ["all_pointers"]
-
 FLAGS = (False, True)
 # Dtypes of the pixels of pictures with up to 256, and with up to 65,536 classes.
 PIXELS = [np.dtype(np.uint8), np.dtype(np.uint16)]

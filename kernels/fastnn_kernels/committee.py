@@ -21,12 +21,6 @@ from .vectors import vmath
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store
 
-__all__ = [
-    "add_probability_bounds",
-    "committee_bounds",
-    "committee_scores",
-]
-
 
 @functools.cache
 def committee_scores(votes: bool) -> Kernel:

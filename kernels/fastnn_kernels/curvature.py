@@ -16,8 +16,6 @@ import numpy as np
 from .layer import ACTIVATIONS
 from .vectors.plain import evaluate
 
-__all__ = ["Curvature", "Knot", "curvature", "find_curvature"]
-
 # The slopes are compared at points from -REACH to REACH, STEP apart.
 REACH, STEP = 40.0, 2.0**-8
 # Extension of a knot at both ends: in float32 the curvature changes at a slightly different point.

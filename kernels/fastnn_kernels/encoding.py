@@ -13,8 +13,6 @@ import numpy as np
 from .calls.encoding import FAR
 from .compiler.jit import kernel
 
-__all__ = ["piecewise_linear", "smooth_scaled"]
-
 _MAX = float(np.finfo(np.float64).max)
 
 

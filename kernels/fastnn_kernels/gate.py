@@ -12,8 +12,6 @@ from .vectors.sample_sums import add_outer_sums, add_row_sum, column_sums
 from .vectors.tile import transpose_panels
 from .vectors.vector import lanes, row, rows, view
 
-__all__ = ["affine_backward", "affine_forward", "count_packed_weights", "pack"]
-
 # Blocks of columns that are packed side by side, so that a row of W is read a few cache lines at a time.
 BLOCKS_TOGETHER = 16
 

@@ -17,8 +17,6 @@ from .compiler.pointer import call
 from .network import backward_pass, forward_pass, last_outputs
 from .vectors.vector import view
 
-__all__ = ["tile_gradient"]
-
 
 @functools.cache
 def tile_gradient(batch_norm: bool, dropped: bool, sparse: bool) -> Kernel:

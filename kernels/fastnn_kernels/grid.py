@@ -17,8 +17,6 @@ from .vectors import vmath
 from .vectors.value import fill
 from .vectors.vector import lanes, load, store, view
 
-__all__ = ["RESPONSES", "grid_classes", "grid_values"]
-
 
 @functools.cache
 def grid_classes(votes: bool) -> Kernel:

@@ -20,14 +20,6 @@ from .vectors.elementwise import elementwise
 from .vectors.value import Value, emitter
 from .vectors.vector import N_INTERLEAVED, flat, lanes, load, load_several, store
 
-__all__ = [
-    "ACTIVATIONS",
-    "Activation",
-    "activation",
-    "activation_backward",
-    "activation_forward",
-]
-
 
 class Activation(NamedTuple):
     """The formulas of an activation, callable from kernels."""

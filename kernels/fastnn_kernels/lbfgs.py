@@ -48,7 +48,6 @@ from .calls.lbfgs import (
     VALUE,
     VALUE_BEFORE,
     X_BEFORE,
-    Limits,
     X,
 )
 from .calls.training import Buffers
@@ -62,20 +61,6 @@ from .vectors.barrier import wait
 from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.value import add_product, fill, reduce_add_weighted
 from .vectors.vector import lanes, load, row, store
-
-# The numbers of the reference, too.
-__all__ = [
-    "CONVERGED_GRADIENT",
-    "CONVERGED_VALUE",
-    "MAX_EVALUATIONS",
-    "MAX_ITERATIONS",
-    "RUNNING",
-    "SEARCH_FAILED",
-    "Limits",
-    "advance",
-    "direction",
-    "lbfgs_iterations",
-]
 
 EPS = float(np.finfo(np.float64).eps)
 

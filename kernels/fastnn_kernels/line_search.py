@@ -25,13 +25,6 @@ from .calls.lbfgs import (
 )
 from .compiler.jit import kernel
 
-__all__ = [
-    "LONGEST_STEP",
-    "begin_search",
-    "interpolate",
-    "search_ends",
-]
-
 # Shares of the first slope by which the value must fall and which the slope may keep, the relative width of
 # an interval that ends the search, and the longest step.
 DECREASE, CURVATURE, MIN_WIDTH, LONGEST_STEP = 1e-3, 0.9, 0.1, 1e10

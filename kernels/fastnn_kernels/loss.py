@@ -30,15 +30,6 @@ from .vectors.recorded import make_formula
 from .vectors.value import Value, add_product, add_weighted, emitter, fill, reduce_add_weighted
 from .vectors.vector import N_INTERLEAVED, lanes, load, load_several, store
 
-__all__ = [
-    "LOSSES",
-    "RegisteredLoss",
-    "find_loss",
-    "loss",
-    "loss_backward",
-    "loss_value",
-]
-
 
 class RegisteredLoss(NamedTuple):
     """A loss in the registry.

@@ -42,18 +42,6 @@ from .vectors.sample_sums import column_sums
 from .vectors.tile import transpose
 from .vectors.vector import lanes, load, store, view
 
-__all__ = [
-    "backward_pass",
-    "forward_pass",
-    "input_rate",
-    "last_outputs",
-    "pack_weights",
-    "plan_packing",
-    "sparse_backward",
-    "sparse_forward",
-    "sparse_width",
-]
-
 
 @kernel
 def layer_inputs(plan, layer, X, units):

@@ -16,8 +16,6 @@ from .compiler.jit import kernel
 from .vectors.value import add_product, fill, reduce_add_weighted
 from .vectors.vector import lanes, load, store
 
-__all__ = ["batch_norm_backward", "batch_norm_forward"]
-
 # EPS is added to variances; MOMENTUM is the weight of a batch in the running statistics. Both are PyTorch's
 # defaults.
 EPS = 1e-5

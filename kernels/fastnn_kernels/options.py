@@ -26,8 +26,6 @@ from .vectors.barrier import wait
 from .vectors.value import reduce_add_squares
 from .vectors.vector import lanes, load, view
 
-__all__ = ["record_ratios"]
-
 
 @kernel
 def gather_by_rows(X, y, indices, first, n, rows, tile):

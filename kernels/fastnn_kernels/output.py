@@ -16,8 +16,6 @@ from .vectors.elementwise import elementwise
 from .vectors.value import fill, is_zero
 from .vectors.vector import lanes, load, store, store_integers
 
-__all__ = ["OUTPUTS", "all_finite", "argmax", "output_forward", "softmax_forward"]
-
 
 @kernel
 def softmax_forward(S, P):

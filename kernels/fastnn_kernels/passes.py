@@ -27,8 +27,6 @@ from .vectors.product import product_backward
 from .vectors.tile import copy_tile, transpose_rows
 from .vectors.vector import lanes, load, row, rows, store, view
 
-__all__ = ["backward", "forward", "step"]
-
 pass_forward = forward_pass(True, True, False)
 
 

@@ -21,8 +21,6 @@ from .sparse import SparseTile
 from .vectors.tile import copy_tile
 from .vectors.vector import view
 
-__all__ = ["loss", "outputs", "predict"]
-
 # Key of the random numbers for dropout, which predictions do without.
 NO_KEY = np.uint64(0)
 

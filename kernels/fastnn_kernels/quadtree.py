@@ -24,8 +24,6 @@ from .compiler.jit import Kernel, kernel
 from .output import argmax
 from .vectors.vector import fill_row, view
 
-__all__ = ["evaluate", "fill_squares", "subdivide"]
-
 
 @functools.cache
 def subdivide(votes: bool) -> Kernel:

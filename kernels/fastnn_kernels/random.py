@@ -26,8 +26,6 @@ from .vectors.processor import VECTOR_BYTES
 from .vectors.value import Value, emitter
 from .vectors.vector import Vector, flat, get_vector, is_plain, lanes, load, store
 
-__all__ = ["draw", "dropout", "dropout_backward", "shuffle"]
-
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 # The function mix of SplitMix64: (shift, factor) of its rounds, and the last shift.
 ROUNDS = ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB))

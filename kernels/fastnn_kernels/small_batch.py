@@ -35,15 +35,6 @@ from .vectors.row_product import (
 from .vectors.value import fill
 from .vectors.vector import lanes, load, rows, store, view
 
-__all__ = [
-    "gather_columns",
-    "gather_samples",
-    "round_up",
-    "rows_backward",
-    "rows_forward",
-    "small_batch_gradient",
-]
-
 
 @kernel
 def gather_samples(X, indices, first, rows):

@@ -25,12 +25,6 @@ from .random import draw, dropout_threshold
 from .vectors.value import add_product, fill
 from .vectors.vector import lanes, load, store, view
 
-__all__ = [
-    "SparseTile",
-    "sparse_affine_backward",
-    "sparse_affine_forward",
-]
-
 
 class SparseTile(NamedTuple):
     """The samples `first` to `last` (inclusive) of a table, padded with the last one to T samples.

@@ -23,19 +23,6 @@ from .vectors.processor import LINE_BYTES
 from .vectors.value import fill
 from .vectors.vector import lanes, store
 
-__all__ = [
-    "Step",
-    "all_are_finite",
-    "compute_batch_scale",
-    "find_parameter_share",
-    "find_share",
-    "gather_weights",
-    "record_loss",
-    "update_block",
-    "update_plateau",
-    "update_share",
-]
-
 
 class Step(NamedTuple):
     """A step of a training, the same for all threads."""

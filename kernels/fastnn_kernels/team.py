@@ -36,8 +36,6 @@ from .vectors.barrier import wait
 from .vectors.tile import gather_rows
 from .vectors.vector import flat, lanes, load, row, rows, store, view
 
-__all__ = ["gather_part", "sum_part_squares", "team_gradient", "team_update"]
-
 
 @kernel
 def find_part_units(n_units, part, n_lanes):

@@ -45,8 +45,6 @@ from .vectors.processor import flush_subnormals, restore_mode
 from .vectors.tile import gather_tile
 from .vectors.vector import lanes, row, view
 
-__all__ = ["loss_and_gradient", "train_steps"]
-
 
 @functools.cache
 def loss_and_gradient(sparse: bool) -> Kernel:

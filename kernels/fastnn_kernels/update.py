@@ -23,16 +23,6 @@ from .vectors import vmath
 from .vectors.value import Value, add_product, emitter, fill, is_zero, reduce_add_squares, reduce_add_weighted
 from .vectors.vector import lanes, load, store, view
 
-__all__ = [
-    "OPTIMIZERS",
-    "add_to_average",
-    "limit_norms",
-    "optimizer",
-    "sum_gradient_squares",
-    "sum_parameter_squares",
-    "update",
-]
-
 
 class RegisteredRule(NamedTuple):
     """The rule of an optimizer, a kernel, and the number of the rule's coefficients."""

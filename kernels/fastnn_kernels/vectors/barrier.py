@@ -17,8 +17,6 @@ from ..compiler.numba_internals import ArrayFields, cgutils
 from .processor import IS_X86, TARGET
 from .vector import shared_function
 
-__all__ = ["wait"]
-
 # Reads of a counter before a thread yields its core: some 20 us.
 SPINS = 1000
 

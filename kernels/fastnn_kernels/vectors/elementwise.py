@@ -11,8 +11,6 @@ from collections.abc import Callable
 from ..compiler.jit import Kernel, kernel
 from .vector import N_INTERLEAVED, flat, lanes, load, load_several, store
 
-__all__ = ["elementwise"]
-
 
 @functools.cache
 def elementwise(function: Callable) -> Kernel:

@@ -9,8 +9,6 @@ from ..compiler.numba_internals import TargetContext, cgutils
 from .value import Value
 from .vector import ArrayOperand, Vector
 
-__all__ = ["Matrix", "PartialRows", "Rows", "prefetch"]
-
 
 def prefetch(builder: ir.IRBuilder, pointer: ir.Value) -> None:
     """Emit a hint to load the cache line at `pointer`: any address is allowed, and nothing else happens."""

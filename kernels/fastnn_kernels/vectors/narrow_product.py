@@ -22,14 +22,6 @@ from .row_product import first_lanes
 from .value import Value
 from .vector import get_vector, lanes
 
-__all__ = [
-    "MAX_OUTPUTS",
-    "is_narrow",
-    "narrow_outer_product",
-    "narrow_product_backward",
-    "narrow_product_forward",
-]
-
 # Largest number of outputs of a narrow layer, if they fit in a vector. Each number has code of its own.
 MAX_OUTPUTS = 4
 

@@ -23,17 +23,6 @@ from .matrix import Rows, prefetch
 from .processor import LINE_BYTES, REGISTER_BYTES, VECTOR_BYTES
 from .vector import LLVM_TYPES, Vector
 
-__all__ = [
-    "COPIED_DISTANCE",
-    "PACKED_BYTES",
-    "PACKED_ROWS",
-    "Coefficients",
-    "PackedCoefficients",
-    "PanelCopy",
-    "Range",
-    "chunks",
-]
-
 # True if blocks have the registers of AVX-512: panels are then four times as wide, and fewer of them read the
 # coefficients.
 IS_WIDE = REGISTER_BYTES == 64

@@ -15,8 +15,6 @@ from numpy.typing import ArrayLike
 
 from .processor import HAS_FMA
 
-__all__ = ["Numbers", "evaluate", "fuse"]
-
 Reals: TypeAlias = Any  # an array, or a number of NumPy
 
 NUMPY_DTYPES: dict[types.Number, Any] = {

@@ -18,20 +18,6 @@ from ..compiler.numba_internals import cgutils, get_cpu_features
 from ..compiler.prebuilt import get_kernel_target
 from ..compiler.target import Target, read_vector_bytes
 
-__all__ = [
-    "HAS_FMA",
-    "IS_AARCH64",
-    "IS_X86",
-    "LINE_BYTES",
-    "N_REGISTERS",
-    "PIECE_BYTES",
-    "REGISTER_BYTES",
-    "TARGET",
-    "VECTOR_BYTES",
-    "flush_subnormals",
-    "restore_mode",
-]
-
 
 def _has(feature: str) -> bool:
     """Return True if numba compiles for a processor feature: NUMBA_CPU_FEATURES, else this processor's."""

@@ -38,8 +38,6 @@ from .processor import LINE_BYTES, N_REGISTERS, REGISTER_BYTES, VECTOR_BYTES
 from .value import Value
 from .vector import LLVM_TYPES, Vector, get_vector, is_plain
 
-__all__ = ["outer_product", "panel_width", "product_backward", "product_forward"]
-
 # Blocks, widest first: width in vectors, and heights in rows; lower blocks are for the remaining rows.
 Blocks = tuple[tuple[int, tuple[int, ...]], ...]
 

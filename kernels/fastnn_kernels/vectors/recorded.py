@@ -17,8 +17,6 @@ from numba import types
 from .value import Value, emitter
 from .vmath import compute_exp, log, tanh
 
-__all__ = ["make_formula"]
-
 Operations = tuple[tuple[Any, ...], ...]
 
 

@@ -20,15 +20,6 @@ from .product import add_offset, are_plain, call_product, check_lengths, for_blo
 from .value import Value, reduce_lanes
 from .vector import get_vector
 
-__all__ = [
-    "load_part",
-    "row_outer_product",
-    "row_product_backward",
-    "row_product_forward",
-    "single_product_forward",
-    "store_part",
-]
-
 
 @intrinsic
 def row_product_forward(typing_context, X, W, Z):

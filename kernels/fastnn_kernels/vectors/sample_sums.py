@@ -17,8 +17,6 @@ from .product import PARALLEL_SUMS, add_offset, are_plain, for_blocks, matrices
 from .value import Value, sum_lanes
 from .vector import get_vector
 
-__all__ = ["add_outer_sums", "add_row_sum", "column_sums"]
-
 # Number of sums of `add_row_sum`, which take turns: an addition waits for the one before in its sum alone.
 PARALLEL_ROW_SUMS = 4
 

@@ -22,8 +22,6 @@ from .processor import PIECE_BYTES
 from .value import Value
 from .vector import ArrayOperand, Vector, is_plain, lanes, rows
 
-__all__ = ["copy_tile", "gather_tile", "transpose", "transpose_panels"]
-
 
 def _emit_rows(
     source: ArrayOperand, result: ArrayOperand, row: Callable[[int], ir.Value], begin: ir.Value, to: ir.Value

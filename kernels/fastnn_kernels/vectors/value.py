@@ -21,19 +21,6 @@ from ..compiler.numba_internals import TargetContext, cgutils
 from .processor import HAS_FMA, PIECE_BYTES, VECTOR_BYTES
 from .vector import INT_OF_FLOAT, LLVM_TYPES, Vector, get_vector
 
-__all__ = [
-    "Value",
-    "add_product",
-    "add_weighted",
-    "emitter",
-    "fill",
-    "is_zero",
-    "reduce_add_squares",
-    "reduce_add_weighted",
-    "reduce_lanes",
-    "sum_lanes",
-]
-
 
 class Value:
     """A vector at compile time, whose arithmetic emits instructions.

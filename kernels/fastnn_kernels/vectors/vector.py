@@ -25,24 +25,6 @@ from numba.extending import intrinsic, models, register_model
 from ..compiler.numba_internals import ArrayFields, TargetContext, cgutils, checks_bounds, make_array
 from .processor import REGISTER_BYTES, VECTOR_BYTES
 
-__all__ = [
-    "N_INTERLEAVED",
-    "ArrayOperand",
-    "Vector",
-    "fill_row",
-    "flat",
-    "get_vector",
-    "lanes",
-    "load",
-    "load_several",
-    "row",
-    "rows",
-    "shared_function",
-    "store",
-    "store_integers",
-    "view",
-]
-
 LLVM_TYPES: dict[types.Type, ir.Type] = {
     types.float32: ir.FloatType(),
     types.float64: ir.DoubleType(),

@@ -19,27 +19,6 @@ from numba import types
 
 from .value import Value, emitter
 
-__all__ = [
-    "compute_exp",
-    "compute_softplus",
-    "exp",
-    "exp_to_zero",
-    "expm1_below",
-    "log",
-    "magnitude",
-    "maximum",
-    "minimum",
-    "over_root",
-    "quotient",
-    "sigmoid",
-    "sigmoid_to_zero",
-    "sign",
-    "tanh",
-    "where_equal",
-    "where_greater",
-    "where_outranks",
-]
-
 
 class Format(NamedTuple):
     """Constants of a floating-point format."""
