@@ -36,12 +36,7 @@ class NumbaLBFGSTrainer(MinimisingTrainer):
     """L-BFGS trainer on the compiled kernels."""
 
     def __init__(
-        self,
-        network: Network,
-        parameters: Array,
-        statistics: Array,
-        job: Job,
-        memory: MinimiserMemory | None = None,
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: MinimiserMemory | None
     ) -> None:
         super().__init__(network, parameters, statistics, job)
         n_samples, size = job.n_samples, network.n_parameters

@@ -42,7 +42,7 @@ class LevenbergMarquardtTrainer(MinimisingTrainer):
         parameters: Array,
         statistics: Array,
         job: Job,
-        memory: MinimiserMemory | None = None,
+        memory: MinimiserMemory | None,
     ) -> None:
         from scipy.linalg import blas, lapack  # takes a tenth of a second
 

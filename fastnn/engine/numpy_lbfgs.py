@@ -19,12 +19,7 @@ class NumpyLBFGSTrainer(MinimisingTrainer):
     """L-BFGS trainer on the NumPy reference."""
 
     def __init__(
-        self,
-        network: Network,
-        parameters: Array,
-        statistics: Array,
-        job: Job,
-        memory: MinimiserMemory | None = None,
+        self, network: Network, parameters: Array, statistics: Array, job: Job, memory: MinimiserMemory | None
     ) -> None:
         super().__init__(network, parameters, statistics, job)
         weights = (job.weight_scale * job.weights).astype(network.dtype)

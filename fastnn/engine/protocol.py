@@ -218,8 +218,8 @@ class Backend(Protocol):
 
     passes: type[Passes]
     update: type[Update]
-    # Trainers of the jobs whose optimizer is a `Minimiser`, by its name, called as `MinimisingTrainer` is. A
-    # fifth argument, the memory of an earlier training, resumes it; it must come from the same trainer.
+    # Trainers of the jobs whose optimizer is a `Minimiser`, by its name, called as `MinimisingTrainer` is.
+    # The fifth argument is None, or the memory of an earlier training by the same trainer to be resumed.
     minimisers: ClassVar[Mapping[str, Callable[..., MinimisingTrainer]]]
 
     def outputs(

@@ -336,7 +336,7 @@ class _Fit(Hook):
         """Minimise the objective; return True if a hook has ended the fit."""
         state, job = self.state, self.job
         make = get_backend("numba").minimisers[job.optimizer.name]
-        trainer = make(state.network, state.parameters, state.statistics, job)
+        trainer = make(state.network, state.parameters, state.statistics, job, None)
         run_training(trainer, job, hooks)
         self._ending = trainer.ending
         if self._ending is not None and not self.estimator.n_iter_:

@@ -57,7 +57,7 @@ def run(backend, network, parameters, statistics, job, n_steps=None):
     Every call of the kernel runs `n_steps` evaluations, if given.
     """
     parameters, iterates = parameters.copy(), []
-    trainer = get_backend(backend).minimisers["lbfgs"](network, parameters, statistics.copy(), job)
+    trainer = get_backend(backend).minimisers["lbfgs"](network, parameters, statistics.copy(), job, None)
     while trainer.n_passes < job.num_passes and not trainer.halted:
         if n_steps:
             trainer._calls.n_steps = n_steps
