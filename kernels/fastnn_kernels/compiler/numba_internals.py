@@ -406,8 +406,6 @@ UNNEEDED_PASSES = frozenset(
         "dump_parfor_diagnostics",  # a report on parallel loops
     }
 )
-# Passes that change only functions that have inner functions or comprehensions.
-CLOSURE_PASSES = frozenset({"inline_closure_likes", "make_function_op_code_to_jit_function"})
 
 
 def make_pipeline(compiler: Compiler) -> list:
@@ -416,10 +414,7 @@ def make_pipeline(compiler: Compiler) -> list:
     numba refuses to compile such a function if it allocates.
     """
     passes = DefaultPassBuilder.define_nopython_pipeline(compiler.state)
-    unneeded = UNNEEDED_PASSES
-    if not any(inspect.iscode(constant) for constant in compiler.state.func_id.code.co_consts):
-        unneeded |= CLOSURE_PASSES
-    passes.passes = [(step, text) for step, text in passes.passes if step.name() not in unneeded]
+    passes.passes = [(step, text) for step, text in passes.passes if step.name() not in UNNEEDED_PASSES]
     passes.add_pass_after(OmitReferenceCounts, NopythonTypeInference)
     passes.finalize()
     # Numba asks for the size of every variable, and LLVM parses a module for each answer.

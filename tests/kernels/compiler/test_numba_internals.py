@@ -37,4 +37,4 @@ def test_passes_that_kernels_leave_out_are_passes_of_numba():
     state = SimpleNamespace(func_ir=None, flags=flags)
     passes = numba_internals.DefaultPassBuilder.define_nopython_pipeline(state).passes
     names = {step.name() for step, _ in passes}
-    assert names >= numba_internals.UNNEEDED_PASSES | numba_internals.CLOSURE_PASSES
+    assert names >= numba_internals.UNNEEDED_PASSES
