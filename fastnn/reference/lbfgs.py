@@ -1,9 +1,9 @@
 """Minimisation by L-BFGS: line searches along ``-H g``, where H approximates the inverse of the Hessian.
 
 H follows from the last pairs: changes s of the parameters and y of the gradient g (Liu & Nocedal, "On the
-limited memory BFGS method for large scale optimization", 1989). Convergence tests and restarts are those
-of L-BFGS-B without bounds (Zhu, Byrd, Lu & Nocedal, "Algorithm 778", 1997), so that the iterates equal
-SciPy's except for rounding.
+limited memory BFGS method for large scale optimization", 1989). Convergence tests and restarts follow
+L-BFGS-B without bounds (Zhu, Byrd, Lu & Nocedal, "Algorithm 778", 1997), so that the iterates equal SciPy's
+except for rounding.
 """
 
 from __future__ import annotations

@@ -54,8 +54,8 @@ def interpolate(best, other, trial, is_bracketed, lower, upper):
     )
     turns = trial.slope * np.sign(best.slope) < 0
     if trial.value > best.value:
-        # The minimum lies between `best` and the trial. If the cubic's minimum is closer to `best` than that
-        # of the parabola through both values and the slope at `best`, take it, else the middle of the two.
+        # The minimum lies between `best` and the trial. If the cubic's minimum is closer to `best` than the
+        # minimum of the parabola through both values and the slope at `best`, take it, else their middle.
         r, _ = cubic_minimum(trial, best)
         cubic = best.step - r * way
         fall = (best.value - trial.value) / -way + best.slope

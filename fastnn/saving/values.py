@@ -32,7 +32,7 @@ import numpy as np
 from ..losses import LOSSES, Loss, SquaredError
 from ..optimizers import OPTIMIZERS
 from ..schedules import SCHEDULES, FunctionSchedule
-from ..system.generators import WORDS, restore_random
+from ..system.generators import WORDS, make_random
 from ..system.validation import Array, short_repr
 from .types import check_type
 
@@ -277,4 +277,6 @@ def _make_generator(state: dict[str, Any]) -> np.random.RandomState:
         raise ValueError("the state of a generator is not one of the Mersenne Twister")
     if not math.isfinite(state["gauss"]):
         raise ValueError("the normal number that a generator keeps is not finite")
-    return restore_random(state)
+    random = make_random(0)
+    random.set_state(state)
+    return random

@@ -44,13 +44,6 @@ def make_random(seed: Any) -> np.random.RandomState:
     return random
 
 
-def restore_random(state: dict[str, Any]) -> np.random.RandomState:
-    """Return the ``RandomState`` with a state that ``RandomState.get_state(legacy=False)`` returned."""
-    random = make_random(0)
-    random.set_state(state)
-    return random
-
-
 def is_twister(random: np.random.RandomState) -> bool:
     """Return True if the bit generator of a ``RandomState`` is a Mersenne Twister."""
     return isinstance(random._bit_generator, np.random.MT19937)
