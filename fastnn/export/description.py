@@ -42,9 +42,9 @@ class MemberDescription:
     """One network: its layers, and the output function of its scores."""
 
     layers: tuple[LayerDescription, ...]  # layers, at least one
-    # Name of the output function, a key of ``fastnn.reference.output.OUTPUTS``. A network with one output that
-    # predicts one of two classes has "sigmoid", the probability of the second class. A network for a single
-    # class has "softmax", the probability 1.
+    # Name of the output function, a key of ``fastnn.reference.output.OUTPUTS``. A network with one output for
+    # two classes has "sigmoid", the probability of the second class. A network for a single class has
+    # "softmax", the probability 1.
     output: str
     fit: FitRecord = FitRecord()  # training of the network
 
