@@ -3,8 +3,6 @@
 `networks` is a list of tuples (activations, W, b); `votes` is False for the scores of a single network.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .bound import Form, bound_pass

@@ -4,8 +4,6 @@ Shapes: x (n,), low and width (T,). Intervals are given times `factor`, a power 
 finite.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 

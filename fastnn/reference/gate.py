@@ -4,8 +4,6 @@ Shapes: X (n, n_in), W (n_in, n_out), b (1, n_out), Z (n, n_out); ``dA`` is the 
 loss by A and has A's shape.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .layer import Layer

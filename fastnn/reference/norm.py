@@ -6,8 +6,6 @@ weights.
 Shapes: Z, N (n, units), weights (n,), scale, shift, inverse (1, units), means, variances (1, units).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 # EPS is added to variances; MOMENTUM is the weight of a batch in the running statistics. Both are PyTorch's

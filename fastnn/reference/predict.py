@@ -1,7 +1,5 @@
 """Outputs, classes and the loss of a table of samples X; activations, W and b have an entry per layer."""
 
-from __future__ import annotations
-
 from .loss import loss_value
 from .network import scores
 from .output import argmax, output_forward

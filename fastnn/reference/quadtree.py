@@ -3,8 +3,6 @@
 A square is a tuple (row, column, size); a square that one class wins has the class as a fourth item.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .bound import Form, bound_rounding, is_won

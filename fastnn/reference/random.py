@@ -7,8 +7,6 @@ by NumPy's ``RandomState``.
 Shapes: A (n, units).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 GOLDEN = 0x9E3779B97F4A7C15

@@ -1,7 +1,5 @@
 """The training loop: steps on batches of the samples."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from .loss import loss_backward, loss_value

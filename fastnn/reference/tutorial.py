@@ -25,8 +25,6 @@ Loss after iteration 5000: 0.1609...
 0.985
 """
 
-from __future__ import annotations
-
 import itertools
 
 import numpy as np

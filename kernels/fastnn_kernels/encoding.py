@@ -6,8 +6,6 @@ numbers, and the features are float32, a row for each sample.
 Shape letters: N samples, T intervals, F features of a sample.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .calls.encoding import FAR

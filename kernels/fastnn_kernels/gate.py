@@ -4,8 +4,6 @@ Shape letters: I inputs, J outputs of the layer, T samples of a tile (a whole nu
 A sample is a column.
 """
 
-from __future__ import annotations
-
 from .compiler.jit import kernel
 from .vectors.product import CHUNK, HIGHEST, outer_product, panel_width, product_backward, product_forward
 from .vectors.sample_sums import add_outer_sums, add_row_sum, column_sums

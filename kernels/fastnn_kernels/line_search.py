@@ -5,8 +5,6 @@ close to 0. The caller evaluates the function; `search_ends` takes value and slo
 the next trial. Constants and tests follow MINPACK-2's subroutine ``dcsrch``, and L-BFGS-B.
 """
 
-from __future__ import annotations
-
 import math
 
 from .calls.lbfgs import (

@@ -8,8 +8,6 @@ weight is above 0. A batch is one tile.
 Shape letters: J units, T samples of the tile (a whole number of vectors).
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .compiler.jit import kernel

@@ -12,8 +12,6 @@ Shape letters: L layers, I inputs, Y targets of a sample, T samples of a tile, G
 number of cache lines), R records.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from .calls.prediction import INPUTS, OUTPUTS, WEIGHTS

@@ -132,7 +132,8 @@ def backward(by_rows: bool, wanted: int) -> Kernel:
     scores. The kernel works on the tiles from ``tiles[0]`` to before ``tiles[1]``. It overwrites gradient
     (P,), or adds to it if `adds`; with `EACH` it fills gradient (P, T) of the only tile, or (N, P) by rows;
     with `NO_GRADIENT` only a normalised network overwrites it. dX (N, I) is overwritten with the derivatives
-    by the samples, or has no rows. The result is that of `forward`, and says whether dS is finite.
+    by the samples, or has no rows. Like `forward`, the kernel returns False if `passes.checks`, and dS is not
+    finite.
     """
     back, rows_back = backward_pass(True, True, False, wanted), rows_backward_pass(wanted)
 

@@ -11,8 +11,6 @@ Shape letters: L layers, I inputs and J outputs of a layer, T samples of a tile 
 vectors), P parameters.
 """
 
-from __future__ import annotations
-
 from .calls.prediction import (
     ACTIVATION,
     BIASES,

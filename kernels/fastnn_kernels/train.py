@@ -85,7 +85,7 @@ def loss_and_gradient(sparse: bool) -> Kernel:
 def gather_batch(by_units: bool, sparse: bool) -> Kernel:
     """Return the kernel that gathers n samples of a batch, from `first` on, in the workspace `tiles`.
 
-    The other arguments are those of `train_steps`, except the `Options`. Threads that share units gather the
+    The other arguments are as in `train_steps`, except the `Options`. Threads that share units gather the
     features of their parts; of a sparse table, only targets and weights are gathered. The kernel returns the
     tile and its weights.
     """
