@@ -46,10 +46,7 @@ class NumbaLBFGSTrainer(MinimisingTrainer):
         shard = -(-n_samples // n_shards)
         width = choose_training_width(network, shard)
         self._calls = SharedCalls(
-            (network, n_samples, "L-BFGS"),
-            job.n_threads,
-            n_shards,
-            network.training_operations * n_samples,
+            (network, n_samples, "L-BFGS"), job.n_threads, n_shards, network.training_operations * n_samples
         )
         self._limits = lbfgs.Limits(*make_lbfgs_limits(job))
         n_before = 0 if memory is None else self._check_pairs(memory)

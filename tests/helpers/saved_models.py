@@ -69,10 +69,7 @@ CASES = {
     "model": lambda: to_train(model()),
     "model, never trained": lambda: Case(model(), options=None),
     "model, everything": lambda: to_train(
-        model(batch_norm=True, dropout=0.1, dtype=np.float32),
-        ema_decay=0.9,
-        schedule="cosine_decay",
-        **ADAM,
+        model(batch_norm=True, dropout=0.1, dtype=np.float32), ema_decay=0.9, schedule="cosine_decay", **ADAM
     ),
     "model, stopped early": lambda: to_train(
         model(batch_norm=True),

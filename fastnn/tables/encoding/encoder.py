@@ -13,13 +13,7 @@ from sklearn.utils.multiclass import type_of_target
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from ...estimators.targets import as_column
-from ...system.frames import (
-    Table,
-    as_table,
-    find_kind,
-    is_missing,
-    read_objects,
-)
+from ...system.frames import Table, as_table, find_kind, is_missing, read_objects
 from ...system.sklearn_internals import Interval, StrOptions, check_feature_names, fit_context
 from ...system.validation import Array
 from .categories import MAX_HASHES, CategoryEncoding, WordsEncoding, parse_numbers, read_numbers, to_text
