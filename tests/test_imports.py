@@ -40,7 +40,8 @@ def test_units_and_the_numpy_backend_load_nothing_heavy():
 
 def test_training_loads_numba_but_no_matplotlib():
     train = "import fastnn\nfastnn.Model([2, 3, 2]).train([[1, 2]], [0], num_passes=2)"
-    assert find_loaded(train) <= {"numba", "llvmlite", "scipy", "http.client", "html.entities"}
+    # numba loads numpy.ma where it compiles, without kernels in its cache.
+    assert find_loaded(train) <= {"numba", "llvmlite", "scipy", "http.client", "html.entities", "numpy.ma"}
 
 
 def test_imports_for_type_checkers_are_those_at_run_time():
