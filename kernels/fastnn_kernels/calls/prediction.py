@@ -97,12 +97,7 @@ def outputs(sparse: bool, dtype: np.dtype) -> FunctionPointer:
 @functools.cache
 def predict(sparse: bool, dtype: np.dtype) -> FunctionPointer:
     of = get_kinds(dtype)
-    kinds = {
-        **_network_kinds(sparse, dtype),
-        "tile": of.flat,
-        "units": of.flat,
-        "classes": INDICES,
-    }
+    kinds = {**_network_kinds(sparse, dtype), "tile": of.flat, "units": of.flat, "classes": INDICES}
     return FunctionPointer("predict.predict", (sparse,), kinds, BOOL)
 
 

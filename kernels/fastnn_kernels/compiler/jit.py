@@ -81,12 +81,7 @@ from .shared import FUNCTIONS, make_available
 # a branch. No fastmath: contract would let each processor's code generator fuse other products with sums, so
 # that results depend on the processor; nnan and ninf would let the compiler drop the checks that detect a
 # diverging run. forceinline: passing several arrays to a function costs as much time as a small layer.
-OPTIONS = {
-    "nogil": True,
-    "error_model": "numpy",
-    "forceinline": True,
-    "no_cfunc_wrapper": True,
-}
+OPTIONS = {"nogil": True, "error_model": "numpy", "forceinline": True, "no_cfunc_wrapper": True}
 
 
 def kernel(function: Callable) -> Kernel:

@@ -76,10 +76,7 @@ __attribute__((visibility("hidden"))) u128 __multi3(u128 a, u128 b) {
 
 
 def build(
-    name: str,
-    folder: Path = FOLDER,
-    pointers: Sequence[FunctionPointer] | None = None,
-    n_processes: int = 1,
+    name: str, folder: Path = FOLDER, pointers: Sequence[FunctionPointer] | None = None, n_processes: int = 1
 ) -> Path:
     """Build the library of a target, with the kernels of these pointers; return its path.
 
