@@ -232,13 +232,7 @@ def activation_forward(name: str) -> Kernel:
 
     Z and A are (J, T); A may be Z itself.
     """
-    compute = elementwise(ACTIVATIONS[name].value)
-
-    @kernel
-    def activation_forward(Z, A):
-        compute(Z, A)
-
-    return activation_forward
+    return elementwise(ACTIVATIONS[name].value)
 
 
 @functools.cache

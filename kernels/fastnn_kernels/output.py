@@ -106,12 +106,4 @@ def output_forward(name: str) -> Kernel:
 
     S and P are (K, T); P may be S itself.
     """
-    if name == "softmax":
-        return softmax_forward
-    compute = elementwise(OUTPUTS[name])
-
-    @kernel
-    def output_forward(S, P):
-        compute(S, P)
-
-    return output_forward
+    return softmax_forward if name == "softmax" else elementwise(OUTPUTS[name])
