@@ -34,8 +34,8 @@ MIN_ROW_BYTES, MIN_TRAINING_WIDTH, MAX_WIDTH = 13 * 64, 256, 512
 # A kernel call computes at least one tile, and Ctrl-C waits for its end: tiles of large networks are so
 # narrow that they take at most this many FLOPs, about 50 ms.
 TILE_OPERATIONS = 3e9
-# Fewest FLOPs of a step that threads share, in float32: 0.05 to 0.1 ms on one thread.
-SHARED_OPERATIONS = 8e6
+# Fewest FLOPs of a step that threads share, in float32: 0.04 to 0.08 ms on one thread.
+SHARED_OPERATIONS = 5.8e6
 # Batches with fewer than TEAM_SAMPLES samples are divided into N_PARTS parts, by units or by samples; larger
 # ones by samples. Batch normalisation divides batches of any size by units, if at all.
 TEAM_SAMPLES = 256
