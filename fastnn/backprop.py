@@ -292,9 +292,8 @@ class Backprop:
             )
         if not self._has_gradient:
             raise ValueError("step needs a gradient: call forward and backward first")
-        if not self.model._is_writeable:
-            self.model._make_writeable()
-        if (epsilon, reg_lambda) != self._rates:
+        self.model._check_flags()
+        if type(epsilon) is not float or (epsilon, reg_lambda) != self._rates:
             self._rates = check_rate(epsilon, "epsilon"), check_rate(reg_lambda, "reg_lambda")
         self._shape, self._has_gradient = None, False
         if non_finite := self._update(*self._rates):

@@ -47,10 +47,10 @@ class Loss(KnowsForeignNames):
     A class with the two methods ``value(self, s, y)`` and ``slope(self, s, y)`` is a loss like any other, for
     `Model` and the regressors. Both are elementwise functions in NumPy of the scores s and the targets y,
     arrays (n_samples, n_outputs): the loss of each score, which is summed over the outputs, and its
-    derivative by the score. Where numba is installed, methods made of arithmetic, comparisons, ``where``,
-    ``exp``, ``log``, ``tanh`` and the like are compiled into the training loop. The loop calls others in
-    Python, with the same result. Parameters are the fields of a frozen dataclass. A class may set `output`
-    and `bounds`. ``Model.check_gradients`` tests the methods.
+    derivative by the score, both rounded to the dtype of the network. Where numba is installed, methods made
+    of arithmetic, comparisons, ``where``, ``exp``, ``log``, ``tanh`` and the like are compiled into the
+    training loop. The loop calls others in Python, with the same result. Parameters are the fields of a
+    frozen dataclass. A class may set `output` and `bounds`. ``Model.check_gradients`` tests the methods.
 
     Attributes
     ----------
@@ -135,12 +135,12 @@ class Loss(KnowsForeignNames):
             method, must = getattr(self, name), f"{name} of {kind} must be an elementwise function of s and y"
             try:
                 with np.errstate(all="ignore"):
-                    whole = np.broadcast_to(method(s, y), s.shape)[1:]
-                    part = np.broadcast_to(method(s[1:], y[1:]), (2, 2))
-                    is_elementwise = np.allclose(whole, part, equal_nan=True)
+                    whole, part = (np.asarray(method(s[k:], y[k:])) for k in range(2))
             except Exception as error:
                 raise ValueError(f"{must}, but fails for arrays (3, 2): {error}") from error
-            if not is_elementwise:
+            if whole.shape not in ((), s.shape) or whole.dtype.kind not in "biuf":
+                raise ValueError(f"{must}, but returns {whole.dtype} {whole.shape} for arrays (3, 2)")
+            if not np.allclose(np.broadcast_to(whole, s.shape)[1:], part, equal_nan=True):
                 raise ValueError(f"{must}, but one of its numbers depends on other scores or targets")
 
     @property

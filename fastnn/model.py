@@ -155,7 +155,7 @@ class Model(Exportable, Savable):
     # A model that has not been trained has these defaults.
     history_: History | None = None
     _training: TrainingState | None = None
-    _is_writeable = False  # True if no view has been taken since the flags of all were checked
+    _views: tuple[list[Array], list[Array], Array] | None = None  # W and b that users have, of which array
     _is_flat = False  # True if the targets of the last training had one dimension
     evaluate, fit, score = ForeignMethod(), ForeignMethod(), ForeignMethod()
     forward, backward, step, zero_grad = ForeignMethod(), ForeignMethod(), ForeignMethod(), ForeignMethod()
@@ -239,12 +239,10 @@ class Model(Exportable, Savable):
 
     def _keep_views(self) -> tuple[list[Array], list[Array], Array]:
         """Return the views W and b, the same until the parameters are another array: users set flags."""
-        kept: Any = self.__dict__.get("_views")
-        if kept is None or kept[2] is not self._parameters:
+        if self._views is None or self._views[2] is not self._parameters:
             network, parameters = self._network, self._parameters
-            kept = self._views = network.weights(parameters), network.biases(parameters), parameters
-        self._is_writeable = False  # whoever has a view may set its flag
-        return kept
+            self._views = network.weights(parameters), network.biases(parameters), parameters
+        return self._views
 
     @property
     def _predicting(self) -> Array:
@@ -260,11 +258,16 @@ class Model(Exportable, Savable):
         for name in ("_parameters", "_statistics"):
             if not getattr(self, name).flags.writeable:
                 setattr(self, name, getattr(self, name).copy())
-        for name, views in zip("Wb", self._keep_views()[:2], strict=True):
+        self._check_flags()
+
+    def _check_flags(self) -> None:
+        """Raise ValueError if a user has made an array of `W` or `b` read-only."""
+        if self._views is None or self._views[2] is not self._parameters:
+            return
+        for name, views in zip("Wb", self._views[:2], strict=True):
             for k, view in enumerate(views):
                 if not view.flags.writeable:
                     raise ValueError(f"{name}[{k}] is read-only: {name}[{k}].setflags(write=True) frees it")
-        self._is_writeable = True
 
     # --- training --------------------------------------------------------------------------------
 

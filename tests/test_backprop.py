@@ -137,6 +137,7 @@ def test_outputs_of_layers_are_those_of_the_formula(backend, n):
 def test_estimators_have_jacobians_and_outputs_of_layers():
     from sklearn.datasets import load_iris
     from sklearn.decomposition import PCA
+    from sklearn.exceptions import NotFittedError
     from sklearn.impute import SimpleImputer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import MinMaxScaler, PowerTransformer
@@ -156,9 +157,12 @@ def test_estimators_have_jacobians_and_outputs_of_layers():
     with pytest.raises(ValueError, match="X contains NaN, first at row 0, column 1"):
         fastnn.jacobian(pipeline.set_params(minmaxscaler=SimpleImputer().fit(X)), [[1.0, np.nan, 1.0, 1.0]])
     with pytest.raises(ValueError, match="^PowerTransformer is not known to be affine"):
-        fastnn.jacobian(make_pipeline(PowerTransformer(), classifier), X)
-    with pytest.raises(ValueError, match="^model must be a network of fastnn, .*, got PCA"):
-        fastnn.jacobian(PCA(), X)
+        fastnn.jacobian(make_pipeline(PowerTransformer().fit(X), classifier), X)
+    for wrong in (PCA(), fastnn.Model):
+        with pytest.raises(ValueError, match="^model must be a network of fastnn, .*, got .*(PCA|Model)"):
+            fastnn.jacobian(wrong, X)
+    with pytest.raises(NotFittedError):
+        fastnn.jacobian(make_pipeline(MinMaxScaler(), classifier), X)
 
 
 def test_the_last_passes_overwrite_nothing_that_was_returned():
@@ -261,7 +265,10 @@ def test_a_read_only_network_is_frozen():
     model = fastnn.Model([3, 4, 2], random_state=0)
     net = forward(fastnn.Backprop(model))
     net.backward(np.ones((3, 2)))
-    model.W[0].setflags(write=False)
+    W = model.W[0]
+    net.step(0.1)
+    forward(net).backward(np.ones((3, 2)))
+    W.setflags(write=False)
     with pytest.raises(ValueError, match=r"W\[0\] is read-only"):
         net.step(0.1)
     with pytest.raises(ValueError, match=r"W\[0\] is read-only"):

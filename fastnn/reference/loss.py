@@ -231,10 +231,15 @@ class Methods(Formulas):
         self.loss = loss
 
     def value(self, S, y, parameter):
-        return np.sum(np.broadcast_to(self.loss.value(*_protect(S, y)), S.shape), axis=1)
+        return np.sum(_spread(self.loss.value(*_protect(S, y)), S), axis=1)
 
     def slope(self, S, y, parameter):
-        return np.broadcast_to(self.loss.slope(*_protect(S, y)), S.shape)
+        return _spread(self.loss.slope(*_protect(S, y)), S)
+
+
+@np.errstate(over="ignore")
+def _spread(values, S):
+    return np.broadcast_to(values, S.shape).astype(S.dtype)
 
 
 def _protect(*arrays):

@@ -6,6 +6,7 @@ import argparse
 import csv
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -25,11 +26,13 @@ def parse_texts(text: str) -> tuple[str, ...]:
 
 def parse_numbers(text: str) -> tuple[float, ...]:
     """Parse numbers separated by commas."""
-    try:
-        return tuple(float(number) for number in text.split(",") if number.strip())
-    except ValueError:
+    numbers: tuple[float, ...] = ()
+    with suppress(ValueError):
+        numbers = tuple(float(number) for number in text.split(",") if number.strip())
+    if not numbers:
         message = f"must be numbers separated by commas, such as 0.05,0.5,0.95, got {text!r}"
-        raise argparse.ArgumentTypeError(message) from None
+        raise argparse.ArgumentTypeError(message)
+    return numbers
 
 
 def parse_number(text: str, what: str, is_right: Callable[[float], bool]) -> float:

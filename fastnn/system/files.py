@@ -68,10 +68,13 @@ class Draft:
                     _move(self.name(path), path, moves)
         except BaseException as error:
             self._holds_older = True
-            error.add_note(f"Older files that are not in their place are in {self.folder}")
-            for source, goal in reversed(moves):
-                if os.path.lexists(goal) and not os.path.lexists(source):
-                    _replace(goal, source)
+            try:
+                for source, goal in reversed(moves):
+                    if os.path.lexists(goal) and not os.path.lexists(source):
+                        _replace(goal, source)
+            except BaseException:
+                error.add_note(f"Older files that are not in their place are in {self.folder}")
+                raise error from None
             self._holds_older = False
             self.discard()
             raise

@@ -69,7 +69,15 @@ def test_options_change_the_run(run, tmp_path):
 
 TRAIN = "fastnn.Model.train"
 HIDDEN = "argument --hidden: must be layer sizes of at least 1, separated by commas, such as 3 or 8,8, got "
-WRONG = ["--cv 1", "--preset huge", "--time-limit 0", "--quantiles a", "--cv 3 --valid v", "--seed -1"]
+WRONG = [
+    "--cv 1",
+    "--preset huge",
+    "--time-limit 0",
+    "--quantiles a",
+    "--quantiles ,",
+    "--cv 3 --valid v",
+    "--seed -1",
+]
 NOISE = "argument --noise: must be a finite number of at least 0, got "
 
 

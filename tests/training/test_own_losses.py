@@ -203,7 +203,11 @@ def test_what_is_no_loss_is_refused_by_name():
 
     class Rows(Halved):
         def slope(self, s, y):
-            return s.sum(axis=1)
+            return s.sum(axis=1, keepdims=True)
+
+    class Complex(Halved):
+        def slope(self, s, y):
+            return 1j * s
 
     class Listed(LogCosh):
         def __init__(self):
@@ -215,7 +219,8 @@ def test_what_is_no_loss_is_refused_by_name():
     for loss, message in (
         (Halved, "Halved has no method slope: define"),
         (Summed, "slope of the loss Summed .* depends on other scores"),
-        (Rows, "slope of the loss Rows .* fails for arrays"),
+        (Rows, r"slope of the loss Rows .* returns float64 \(3, 1\) for arrays \(3, 2\)"),
+        (Complex, "slope of the loss Complex .* returns complex128"),
         (Listed, "attribute of the loss Listed is not a number"),
         (Empty, "Empty has no method value"),
     ):

@@ -74,12 +74,12 @@ class Scalar(Kind):
     def make_appender(self, name: str) -> Append:
         # Types that only this kind takes; a number may have any other type that `struct` packs.
         types = (type(None),) if self.key == "none" else (bool, np.bool_)
-        is_special = self.key in ("none", "boolean")
+        is_none, is_special = self.key == "none", self.key in ("none", "boolean")
 
         def append(value: Any, words: list[float]) -> None:
             if (type(value) in types) is not is_special:
                 raise self.make_error(name, value)
-            words.append(0 if value is None else value)
+            words.append(0 if is_none else value)
 
         return append
 

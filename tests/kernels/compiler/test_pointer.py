@@ -130,7 +130,7 @@ WRONG = {
     "tiny": [128, True, 1.0],
     "large": [-1],
     "count": [2**31],
-    "number": ["0.5"],
+    "number": ["0.5", None],
     "pair": [(NARROW, (10, ONE)), Pair(NARROW, (10, ONE, 3)), Pair(WIDE, (10, ONE))],
     "item": [TABLE, FunctionPointer(double, None, {"x": INT64}, INT64), 0],
     "nothing": [0],
