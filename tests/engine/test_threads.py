@@ -53,6 +53,7 @@ def test_batch_normalisation_and_dropout_of_shared_units_match_the_reference(
     np.testing.assert_allclose(results[0], results[2], rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.native("threads")
 def test_trainings_on_eight_threads_give_the_same_bits():
     """Each training asks for two threads: sixteen threads compete for the cores."""
     with ThreadPoolExecutor(8) as pool:
@@ -60,6 +61,7 @@ def test_trainings_on_eight_threads_give_the_same_bits():
     np.testing.assert_array_equal(together, [train(seed) for seed in range(8)])
 
 
+@pytest.mark.native("threads")
 def test_a_thread_may_predict_with_a_model_that_another_trains():
     model, alone = (fastnn.Model(LAYERS, dropout=0.2, random_state=0) for _ in range(2))
 
@@ -89,6 +91,7 @@ def test_the_threads_of_a_training_end_though_an_error_refers_to_the_training():
         assert not thread.is_alive()
 
 
+@pytest.mark.native("threads")
 @pytest.mark.parametrize("failing", [0, 1])
 def test_a_failing_thread_does_not_leave_the_others_waiting(failing, monkeypatch):
     """An exception in its kernel is raised; one that has no memory to move computes where it is."""
